@@ -1,0 +1,43 @@
+"""The backends, found by the scheme of a connection string and imported when used."""
+
+from importlib import import_module
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from ..exceptions import UnknownBackendError, Unsupported
+from .base import Backend
+from .capabilities import Capabilities
+
+__all__ = ["Backend", "Capabilities", "build", "scheme_of"]
+
+_SCHEMES = {
+    "postgresql": ("alligator_sql.backends.sql", "SQLBackend", "alligator-sql[postgres]"),
+    "sqlite": ("alligator_sql.backends.sql", "SQLBackend", "alligator-sql"),
+    "locmem": ("alligator_sql.backends.locmem", "LocalMemoryBackend", "alligator-sql"),
+}
+"""Scheme of the connection string: module, class, and what installs it."""
+
+
+def build(conn_string: str, **options: Any) -> Backend:
+    """Return the backend for ``conn_string``, not opened yet.
+
+    Raises:
+        UnknownBackendError: No backend serves this scheme, or its extra is not installed.
+    """
+    scheme = scheme_of(conn_string)
+    if scheme not in _SCHEMES:
+        known = ", ".join(
+            f"{name}:// (pip install '{pip}')" for name, (_, _, pip) in _SCHEMES.items()
+        )
+        raise UnknownBackendError(
+            f"No backend for {scheme or 'this connection string'}://. Known: {known}."
+        )
+    module, class_name, _ = _SCHEMES[scheme]
+    if options and class_name != "SQLBackend":
+        raise Unsupported(f"{', '.join(options)}: only the SQL backends have this option.")
+    return cast(Backend, getattr(import_module(module), class_name)(conn_string, **options))
+
+
+def scheme_of(conn_string: str) -> str:
+    """Return the scheme without a driver: ``postgresql`` for ``postgresql+psycopg://…``."""
+    return urlsplit(conn_string).scheme.partition("+")[0]

@@ -1,0 +1,175 @@
+"""The interface that every backend implements.
+
+A backend stores messages and hands them out as claims. It never looks into a payload.
+Methods that a capability gates raise ``Unsupported`` here; a backend that declares the
+capability overrides them.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from ..exceptions import Unsupported
+from ..messages import Claim, Ending, Message, Payload, Receipt, TaskRecord, WorkerRecord
+from ..outcomes import Settlement
+from .capabilities import Capabilities
+
+logger = logging.getLogger(__name__)
+
+CAN_JOIN = "PostgreSQL (postgresql://) and SQLite (sqlite:///) can"
+
+
+class Backend(ABC):
+    """A store of tasks. All methods may be called from any thread.
+
+    Attributes:
+        name: The name of the backend in messages.
+        capabilities: What it can do.
+    """
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    @abstractmethod
+    def open(self) -> None:
+        """Make sure that the store is there and usable. Does nothing the second time.
+
+        Raises:
+            StoreUnavailableError: It does not answer.
+            SchemaError: Its tables are missing or too old.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back all connections. The backend may be used again afterwards."""
+
+    @abstractmethod
+    def enqueue(self, messages: Sequence[Message], connection: Any = None) -> list[Receipt]:
+        """Store ``messages`` all or none, and return a receipt for each, in their order.
+
+        With ``connection`` they become part of its transaction, without any commit,
+        rollback or savepoint.
+
+        Raises:
+            Unsupported: This backend cannot join a transaction, or not this connection.
+        """
+
+    async def aenqueue(self, messages: Sequence[Message], connection: Any) -> list[Receipt]:
+        """Do what :meth:`enqueue` does, for a connection that is asynchronous."""
+        raise self.cannot("join a transaction", CAN_JOIN)
+
+    def is_async(self, connection: Any) -> bool:
+        """Whether ``connection`` needs :meth:`aenqueue`.
+
+        Raises:
+            Unsupported: This backend cannot join a transaction, or not this connection.
+        """
+        raise self.cannot("join a transaction", CAN_JOIN)
+
+    @abstractmethod
+    def claim(
+        self,
+        queues: Sequence[str],
+        limit: int,
+        worker: UUID,
+        settlements: Sequence[Settlement] = (),
+    ) -> list[Claim]:
+        """Acknowledge ``settlements``, then hold up to ``limit`` due tasks for ``worker``.
+
+        Queues are served in their order, each by priority (higher first), due time and id.
+        Where the store has transactions, both happen in one. Nothing is claimed for a
+        worker whose lease has ended.
+        """
+
+    @abstractmethod
+    def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
+        """Persist outcomes and return the ids for which that changed something.
+
+        An outcome whose fence no longer holds changes nothing.
+        """
+
+    @abstractmethod
+    def heartbeat(self, worker: WorkerRecord, *, first: bool = False) -> bool:
+        """Renew the lease of ``worker``, or begin it with ``first``.
+
+        Returns False when the lease had already ended: it is not renewed then, and the
+        process must go on as another incarnation.
+        """
+
+    @abstractmethod
+    def leave(self, worker: UUID, *, holds: bool) -> None:
+        """End the lease of ``worker``; with ``holds`` it has tasks that others must take back."""
+
+    @abstractmethod
+    def listen(self, queues: Sequence[str], timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds and return whether there may be something to claim.
+
+        Hints may be lost and may be wrong; nothing relies on them but latency.
+        """
+
+    @abstractmethod
+    def due_in(self, queues: Sequence[str]) -> float | None:
+        """Return the seconds until the next task of ``queues`` that is not due yet, or None."""
+
+    @abstractmethod
+    def len(self, queue: str) -> int:
+        """Return how many tasks of ``queue`` wait, the delayed ones included."""
+
+    @abstractmethod
+    def drop_all(self, queue: str) -> None:
+        """Remove every waiting task of ``queue``, without a trace. Running ones go on."""
+
+    def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
+        """Hold the waiting task ``task_id``, due or not; None when there is none.
+
+        ``queue`` is where to look, for stores that cannot find a task by its id alone.
+        """
+        raise self.cannot("claim a task by its id")
+
+    def cancel(self, queue: str, task_id: str) -> Payload | None:
+        """End the waiting task ``task_id`` as canceled and return its payload, or None."""
+        raise self.cannot("cancel a task")
+
+    def find(self, task_id: str) -> TaskRecord | None:
+        """Return what is known about ``task_id``, live or ended, or None."""
+        raise self.cannot("find a task")
+
+    def ending(self, task_id: str, timeout: float) -> Ending | None:
+        """Wait up to ``timeout`` seconds for the end of ``task_id``; None when it lives on.
+
+        Raises:
+            UnknownTaskError: No task has this id.
+        """
+        raise self.cannot("keep results")
+
+    def rescue(self, max_crashes: int) -> list[UUID]:
+        """Take back the tasks of workers whose lease has ended, and return their ids.
+
+        Each counts one crash more; with ``max_crashes`` of them it fails as quarantined.
+        """
+        raise self.cannot("take back the tasks of dead workers")
+
+    def prune(self, keep_success: float, keep_failed: float) -> int:
+        """Remove what ended longer ago than these seconds, and return how many tasks it was.
+
+        ``keep_success`` holds for successful tasks, ``keep_failed`` for all others.
+        """
+        raise self.cannot("prune ended tasks")
+
+    def cannot(self, what: str, who_can: str = "") -> Unsupported:
+        """Return the error that says that this backend cannot do ``what``."""
+        hint = f" {who_can}." if who_can else ""
+        return Unsupported(f"The {self.name} backend cannot {what}.{hint}")
+
+
+def report_stale(settlements: Iterable[Settlement], applied: set[UUID]) -> None:
+    """Log the outcomes that came too late: somebody else holds or has ended those tasks."""
+    for settlement in settlements:
+        if settlement.claim.id not in applied:
+            logger.warning(
+                "stale outcome of task %s (lease %d) changed nothing: the lease was lost",
+                settlement.claim.id,
+                settlement.claim.lease,
+            )

@@ -1,0 +1,45 @@
+"""What a backend can do, as data.
+
+``Gator`` reads it at the call site, ``Worker`` when it starts, the conformance suite to
+choose its tests: declared means that the tests pass, undeclared that the call raises
+``Unsupported``.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """The abilities and limits of one backend.
+
+    Attributes:
+        transactional: Enqueues inside a transaction of the caller.
+        lease: A claim survives the death of its worker: the task comes back.
+        delay: Tasks with a due time.
+        priority: More urgent tasks are claimed first.
+        expires: Tasks that must not start after a moment.
+        unique_key: At most one live task per key and queue.
+        claim_by_id: ``gator.get(task_id)``.
+        cancel: ``gator.cancel(task_id)``.
+        find: ``gator.find(task_id)``.
+        results: ``keep_result=True`` and ``gator.result(task_id)``.
+        retention: Ended tasks stay known for a while and are pruned.
+        wake: A worker is told of new tasks; else it polls.
+        cross_process: Other processes see the tasks.
+        max_payload: The largest payload in bytes, or None.
+    """
+
+    transactional: bool = False
+    lease: bool = False
+    delay: bool = False
+    priority: bool = False
+    expires: bool = False
+    unique_key: bool = False
+    claim_by_id: bool = False
+    cancel: bool = False
+    find: bool = False
+    results: bool = False
+    retention: bool = False
+    wake: bool = False
+    cross_process: bool = False
+    max_payload: int | None = None

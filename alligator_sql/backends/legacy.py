@@ -1,0 +1,174 @@
+"""Clients written for Alligator 1.0: five methods, passed as ``backend_class``.
+
+Such a client gives a task away when it hands it out, so a crash loses it: the adapter
+declares almost no capability.
+"""
+
+import inspect
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+from uuid import UUID
+
+from ..clock import SYSTEM_CLOCK
+from ..exceptions import Unsupported
+from ..ids import id_of, new_id
+from ..messages import Claim, Message, Payload, Receipt, WorkerRecord
+from ..outcomes import Released, Retry, Settlement, Snoozed
+from .base import CAN_JOIN, Backend
+from .capabilities import Capabilities
+
+
+class LegacyClient(Protocol):
+    """What Alligator 1.0 asks of a backend; ``push`` may lack ``delay_until``."""
+
+    def len(self, queue_name: str) -> int:
+        """Return how many tasks wait."""
+
+    def drop_all(self, queue_name: str) -> None:
+        """Remove all tasks."""
+
+    def push(self, queue_name: str, task_id: str, data: Payload, **options: Any) -> str | None:
+        """Store a task and return its id."""
+
+    def pop(self, queue_name: str) -> Payload | None:
+        """Remove the first task that is due and return it."""
+
+    def get(self, queue_name: str, task_id: str) -> Payload | None:
+        """Remove one task and return it."""
+
+
+class LegacyBackend(Backend):
+    """Makes a client of Alligator 1.0 look like a backend."""
+
+    name: ClassVar[str] = "legacy"
+    capabilities: ClassVar[Capabilities] = Capabilities(claim_by_id=True, cancel=True)
+
+    def __init__(self, client: LegacyClient) -> None:
+        self.client = client
+        parameters = inspect.signature(client.push).parameters.values()
+        self._delays = any(
+            parameter.name == "delay_until" or parameter.kind is parameter.VAR_KEYWORD
+            for parameter in parameters
+        )
+
+    def open(self) -> None:
+        """Do nothing: the client connects as it likes."""
+
+    def close(self) -> None:
+        """Do nothing: Alligator 1.0 has no such method."""
+
+    def enqueue(self, messages: Sequence[Message], connection: Any = None) -> list[Receipt]:
+        """Push messages one by one."""
+        if connection is not None:
+            raise self.cannot("join a transaction", CAN_JOIN)
+        receipts = []
+        for message in messages:
+            self._refuse_options(message)
+            delay = message.due.seconds
+            due = delay if message.due.absolute else SYSTEM_CLOCK.now() + delay
+            self._push(message.queue, message.task_id, message.payload, due if delay else None)
+            receipts.append(Receipt(message.id))
+        return receipts
+
+    def _refuse_options(self, message: Message) -> None:
+        for option in ("priority", "expires", "unique_key", "tags"):
+            if getattr(message, option):
+                raise self.cannot(f"honour the option {option}", CAN_JOIN.replace("can", "do"))
+
+    def _push(self, queue: str, task_id: str, payload: Payload, due: float | None) -> None:
+        if due is None:
+            self.client.push(queue, task_id, payload)
+        elif self._delays:
+            self.client.push(queue, task_id, payload, delay_until=due)
+        else:
+            raise Unsupported(
+                f"{type(self.client).__name__}.push() has no delay_until, so it cannot delay tasks."
+            )
+
+    def claim(
+        self,
+        queues: Sequence[str],
+        limit: int,
+        worker: UUID,
+        settlements: Sequence[Settlement] = (),
+    ) -> list[Claim]:
+        """Put back what is to run again, then pop."""
+        self.ack(settlements)
+        claims: list[Claim] = []
+        for queue in queues:
+            while len(claims) < limit and (payload := self.client.pop(queue)):
+                claims.append(_claim(queue, _task_id(payload), payload, worker))
+        return claims
+
+    def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
+        """Take one task out of its queue."""
+        payload = self.client.get(queue, task_id)
+        return _claim(queue, task_id, payload, worker) if payload else None
+
+    def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
+        """Push what is to run again; the rest is gone already."""
+        for claim, outcome in ((one.claim, one.outcome) for one in settlements):
+            payload, delay = claim.payload, 0.0
+            match outcome:
+                case Retry(delay=delay, payload=payload):
+                    pass
+                case Snoozed(delay=delay):
+                    pass
+                case Released():
+                    pass
+                case _:
+                    continue
+            assert payload is not None
+            due = SYSTEM_CLOCK.now() + delay if delay and self._delays else None
+            self._push(claim.queue, _task_id(payload), payload, due)
+        return {one.claim.id for one in settlements}
+
+    def heartbeat(self, worker: WorkerRecord, *, first: bool = False) -> bool:
+        """Do nothing: there are no leases."""
+        return True
+
+    def leave(self, worker: UUID, *, holds: bool) -> None:
+        """Do nothing: there are no leases."""
+
+    def listen(self, queues: Sequence[str], timeout: float) -> bool:
+        """Refuse: the client has nothing to listen to, the worker polls."""
+        raise self.cannot("wake a worker")
+
+    def due_in(self, queues: Sequence[str]) -> float | None:
+        """Return None: nobody knows."""
+        return None
+
+    def len(self, queue: str) -> int:
+        """Return how many tasks wait."""
+        return self.client.len(queue)
+
+    def drop_all(self, queue: str) -> None:
+        """Remove all tasks."""
+        self.client.drop_all(queue)
+
+    def cancel(self, queue: str, task_id: str) -> Payload | None:
+        """Take one task out of its queue and return it."""
+        return self.client.get(queue, task_id)
+
+
+def _claim(queue: str, task_id: str, payload: Payload, worker: UUID) -> Claim:
+    return Claim(
+        id=id_of(task_id),
+        queue=queue,
+        func="",
+        payload=payload,
+        lease=0,
+        worker=worker,
+        attempts=1,
+        crashes=0,
+        age=0.0,
+    )
+
+
+def _task_id(payload: Payload) -> str:
+    """Read the id from a payload, which the client did not keep apart."""
+    try:
+        return str(json.loads(payload)["task_id"])
+    except (ValueError, TypeError, KeyError):
+        return str(new_id())  # a task class with a format of its own

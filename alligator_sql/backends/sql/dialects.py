@@ -1,0 +1,113 @@
+"""What differs between PostgreSQL and SQLite: the statements of the hot path.
+
+``postgresql.py`` and ``sqlite.py`` hold them, everything else is in ``statements.py``, once
+for both. The methods of a dialect are *steps*: they yield a statement with its parameters and are sent its rows, so that one definition runs on
+a SQLAlchemy connection, on a raw driver connection of the caller, and on asynchronous ones.
+"""
+
+import json
+from collections.abc import Generator, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from uuid import UUID
+
+from ...constants import CLAIMABLE, DELAYED, WAITING
+from ...messages import Claim, Message, Moment
+from .payloads import decode
+
+T = TypeVar("T")
+Parameters = dict[str, Any]
+Statement = tuple[str, Parameters]
+Rows = Sequence[Sequence[Any]]
+Steps = Generator[Statement, Rows, T]
+"""Yields statements, is sent their rows, returns what came of it."""
+
+CLAIMABLE_SQL = ", ".join(str(status) for status in CLAIMABLE)
+
+
+class Ended(NamedTuple):
+    """One task that moves to the finished table."""
+
+    id: UUID
+    lease: int
+    status: int
+    reason: str | None
+    refund: int
+
+
+class PutBack(NamedTuple):
+    """One task that becomes claimable again.
+
+    ``delay`` counts from now; None leaves the due time as it was.
+    """
+
+    id: UUID
+    lease: int
+    status: int
+    delay: float | None
+    refund: int
+
+
+class Dialect(Protocol):
+    """What :class:`~.backend.SQLBackend` asks of a database."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    now: ClassVar[str]
+
+    def later(self, parameter: str) -> str:
+        """Return the SQL for now plus the seconds in ``parameter``."""
+
+    def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
+        """Store messages and return the ids that are new; wake ``channel`` at the commit."""
+
+    def claim(self, queue: str, limit: int, worker: UUID) -> Steps[list[Claim]]:
+        """Hold up to ``limit`` due tasks."""
+
+    def claim_one(self, task_id: UUID, worker: UUID) -> Steps[list[Claim]]:
+        """Hold one waiting task, due or not."""
+
+    def end(self, worker: UUID, rows: Sequence[Ended]) -> Steps[set[UUID]]:
+        """Move tasks that ``worker`` holds to the finished table; return which."""
+
+    def put_back(self, worker: UUID, rows: Sequence[PutBack]) -> Steps[set[UUID]]:
+        """Make tasks that ``worker`` holds claimable again; return which."""
+
+    def key(self, value: UUID) -> Any:
+        """Return ``value`` as the driver takes it."""
+
+
+def claim_of(row: Sequence[Any], task_id: UUID, worker: UUID) -> Claim:
+    """Return the claim that a row of a claiming statement describes."""
+    _, queue, func, lease, attempts, crashes, payload, age, expires_in = row[:9]
+    return Claim(
+        id=task_id,
+        queue=queue,
+        func=func,
+        payload=None if payload is None else decode(payload),
+        lease=lease,
+        worker=worker,
+        attempts=attempts,
+        crashes=crashes,
+        age=age,
+        expires_in=expires_in,
+    )
+
+
+def relative(moment: Moment | None) -> float | None:
+    """Return the seconds from now that ``moment`` names, if it does."""
+    return None if moment is None or moment.absolute else moment.seconds
+
+
+def absolute(moment: Moment | None) -> float | None:
+    """Return the Unix timestamp that ``moment`` names, if it does."""
+    return None if moment is None or not moment.absolute else moment.seconds
+
+
+def first_status(message: Message) -> int:
+    """Return the status in which a message is stored."""
+    return WAITING if message.due.seconds == 0 else DELAYED
+
+
+def tags_text(message: Message) -> str | None:
+    """Return the tags of a message as a JSON list, or None."""
+    return json.dumps(message.tags) if message.tags else None

@@ -1,0 +1,86 @@
+"""SQLAlchemy engines as the queue needs them."""
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import PoolProxiedConnection
+
+from ...exceptions import InvalidOptionError, UnknownBackendError
+
+SQLITE_LOCK_TIMEOUT = 30.0
+"""Seconds that a SQLite connection waits for the writer before it."""
+CONNECT_TIMEOUT = 10
+"""Seconds to wait for a PostgreSQL server to accept a connection."""
+OLDEST_SQLITE = (3, 35, 0)
+
+
+def create(conn_string: str) -> Engine:
+    """Return an engine for ``conn_string``; nothing is connected yet.
+
+    Raises:
+        UnknownBackendError: The driver is not installed, or the string is no DSN.
+        InvalidOptionError: A SQLite database that lives in memory, which threads cannot share.
+    """
+    url = _parsed(conn_string)
+    try:
+        if url.get_backend_name() == "sqlite":
+            return _sqlite(url)
+        return _postgresql(url)
+    except ModuleNotFoundError as error:
+        raise UnknownBackendError(
+            f"{url.get_backend_name()}:// needs {error.name}: pip install 'alligator-sql[postgres]'."
+        ) from error
+
+
+def check_sqlite(url: URL) -> None:
+    """Refuse what SQLite cannot do for a queue.
+
+    Raises:
+        InvalidOptionError: A database in memory, or a library older than 3.35.
+    """
+    if url.database in (None, "", ":memory:"):
+        raise InvalidOptionError(
+            "A SQLite queue needs a file, because each connection has an in-memory database of its "
+            "own. Use sqlite:///tasks.db, or locmem:// for a queue in memory."
+        )
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise InvalidOptionError(f"SQLite {sqlite3.sqlite_version} is older than 3.35.")
+
+
+def _parsed(conn_string: str) -> URL:
+    try:
+        url = make_url(conn_string)
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        # The string may hold a password: name its form only.
+        raise UnknownBackendError(
+            "The connection string cannot be read. Forms: postgresql://user@host/database, "
+            "sqlite:///relative.db, sqlite:////absolute.db, locmem://."
+        ) from error
+    return url
+
+
+def _postgresql(url: URL) -> Engine:
+    connect_args: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "application_name": "alligator-sql",
+    }
+    for name in connect_args.keys() & url.query.keys():
+        del connect_args[name]
+    return create_engine(url, connect_args=connect_args, hide_parameters=True)
+
+
+def _sqlite(url: URL) -> Engine:
+    check_sqlite(url)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_LOCK_TIMEOUT}, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: PoolProxiedConnection) -> None:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+
+    return engine

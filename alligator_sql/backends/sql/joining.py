@@ -1,0 +1,94 @@
+"""Joining a transaction of the caller, whatever kind of connection it comes on.
+
+Nothing here commits, rolls back or makes a savepoint.
+"""
+
+import sqlite3
+import sys
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import TwoPhaseTransaction
+
+from ...exceptions import Unsupported
+from .dialects import Steps
+from .steps import adrive, drive, on_async_psycopg, on_psycopg, on_sqlalchemy, on_sqlite3
+
+T = TypeVar("T")
+
+ACCEPTED = (
+    "a SQLAlchemy Session, AsyncSession, Connection or AsyncConnection, a psycopg Connection or "
+    "AsyncConnection, or a sqlite3.Connection"
+)
+
+
+def is_async(connection: Any) -> bool:
+    """Whether statements on ``connection`` have to be awaited.
+
+    Raises:
+        Unsupported: It is no connection that can be joined.
+    """
+    if _is_a(connection, "sqlalchemy.ext.asyncio", "AsyncSession", "AsyncConnection"):
+        return True
+    if _is_a(connection, "sqlalchemy.ext.asyncio", "async_scoped_session"):
+        return True
+    if _is_a(connection, "psycopg", "AsyncConnection"):
+        return True
+    if isinstance(connection, Connection | sqlite3.Connection):
+        return False
+    if _is_a(connection, "sqlalchemy.orm", "Session", "scoped_session"):
+        return False
+    if _is_a(connection, "psycopg", "Connection"):
+        return False
+    raise Unsupported(
+        f"using() cannot join the transaction of a {type(connection).__name__}. Give {ACCEPTED}."
+    )
+
+
+def run(connection: Any, steps: Steps[T], dialect: str) -> T:
+    """Run ``steps`` in the transaction of a synchronous ``connection`` to a ``dialect`` database.
+
+    Raises:
+        Unsupported: It leads to another kind of database.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        _check_dialect("sqlite", dialect)
+        return drive(steps, on_sqlite3(connection))
+    if _is_a(connection, "psycopg", "Connection"):
+        _check_dialect("postgresql", dialect)
+        return drive(steps, on_psycopg(connection))
+    joined = connection if isinstance(connection, Connection) else connection.connection()
+    _check_dialect(joined.dialect.name, dialect)
+    return drive(steps, on_sqlalchemy(joined))
+
+
+async def arun(connection: Any, steps: Steps[T], dialect: str) -> T:
+    """Do what :func:`run` does, on an asynchronous ``connection``."""
+    if _is_a(connection, "psycopg", "AsyncConnection"):
+        _check_dialect("postgresql", dialect)
+        return await adrive(steps, on_async_psycopg(connection))
+    return cast(T, await connection.run_sync(run, steps, dialect))
+
+
+def can_notify(connection: Any) -> bool:
+    """Whether NOTIFY is allowed: PostgreSQL refuses to prepare a transaction that used it."""
+    sync = getattr(connection, "sync_session", getattr(connection, "sync_connection", connection))
+    if isinstance(sync, Connection):
+        return not isinstance(sync.get_transaction(), TwoPhaseTransaction)
+    return not getattr(sync, "twophase", False)
+
+
+def _is_a(connection: Any, module: str, *names: str) -> bool:
+    """Whether ``connection`` is of a type whose module nobody may have imported yet."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(
+        connection, tuple(getattr(loaded, name) for name in names)
+    )
+
+
+def _check_dialect(given: str, wanted: str) -> None:
+    if given != wanted:
+        raise Unsupported(
+            f"The connection given to using() leads to {given}, but the tasks are stored in "
+            f"{wanted}. Join a connection to the database of the queue."
+        )

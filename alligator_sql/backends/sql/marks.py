@@ -1,0 +1,73 @@
+"""Where a worker's claims go on, so that they do not walk over the past.
+
+The index entries of ended tasks stay until VACUUM may remove them, and it may not while any
+old snapshot is open. A claim that starts at the front visits all of them. So a process
+remembers, for each queue and priority, the last key that it took, and *bounded* claims start
+there. A *full* claim, from the front and over every priority, finds what a bounded one
+cannot see: tasks that were committed late, new priorities, tasks that came back.
+
+While full claims are cheap one follows every bounded claim that came back short. When they
+are dear they get at most a tenth of the time.
+"""
+
+import math
+import threading
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import UUID
+
+CHEAP = 0.005
+"""Seconds up to which a full claim follows each short bounded one at once."""
+SHORTEST_PAUSE = 1.0
+"""Seconds after which a full claim is due even while bounded ones come back filled."""
+MOST_PRIORITIES = 100
+"""Priorities to remember for each queue; beyond it those without tasks are forgotten."""
+
+
+class Mark(NamedTuple):
+    """The key after which a claim goes on: due time in Unix seconds, and id."""
+
+    run_at: float
+    id: UUID
+
+
+FRONT = Mark(-math.inf, UUID(int=0))
+
+
+class Marks:
+    """The marks of one queue."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._marks: dict[int, Mark] = {}
+        self._cost = 0.0
+        self._last_full = -math.inf
+
+    def bounded(self) -> list[tuple[int, Mark]]:
+        """Return the known priorities with their marks, the most urgent first."""
+        with self._lock:
+            return sorted(self._marks.items(), reverse=True)
+
+    def full_is_due(self, now: float, *, short: bool) -> bool:
+        """Whether to claim from the front; ``short`` after a bounded claim that found too little."""
+        if short and self._cost <= CHEAP:
+            return True
+        return now - self._last_full >= max(SHORTEST_PAUSE, 10 * self._cost)
+
+    def advance(self, taken: Iterable[tuple[int, Mark]]) -> None:
+        """Note the keys that a claim took."""
+        with self._lock:
+            for priority, mark in taken:
+                if mark > self._marks.get(priority, FRONT):
+                    self._marks[priority] = mark
+
+    def full_done(self, priorities: Iterable[int], now: float, cost: float) -> None:
+        """Note that a full claim found ``priorities`` and took ``cost`` seconds."""
+        found = set(priorities)
+        with self._lock:
+            for priority in found:
+                self._marks.setdefault(priority, FRONT)
+            if len(self._marks) > MOST_PRIORITIES:
+                self._marks = {key: mark for key, mark in self._marks.items() if key in found}
+            self._cost = cost
+            self._last_full = now

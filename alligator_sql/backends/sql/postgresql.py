@@ -1,0 +1,275 @@
+"""The statements for PostgreSQL.
+
+Their rules, each measured (``docs/decisions/``):
+
+* The locking SELECT stands in a MATERIALIZED CTE: as a subquery it may run several times
+  and lock more rows than its LIMIT.
+* Rows are reached by ``id = any(array)``, never by a join that the planner could turn into
+  a hash or sequential scan when its statistics are wrong, which in a queue they always are.
+* ``status + 0`` keeps the predicate out of index selection when the primary key is the way.
+* ``FOR NO KEY UPDATE`` is not held up by the foreign-key checks of others.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import ClassVar
+from uuid import UUID
+
+from ...clock import SYSTEM_CLOCK
+from ...constants import RUNNING
+from ...messages import Claim, Message
+from .dialects import (
+    CLAIMABLE_SQL,
+    Ended,
+    PutBack,
+    Steps,
+    absolute,
+    claim_of,
+    first_status,
+    relative,
+    tags_text,
+)
+from .marks import FRONT, Mark, Marks
+from .payloads import encode
+from .tables import Names
+
+
+class PostgreSQL:
+    """Statements for PostgreSQL 14 and later: one round trip for each batch."""
+
+    name: ClassVar[str] = "postgresql"
+    title: ClassVar[str] = "PostgreSQL"
+    now: ClassVar[str] = "now()"
+
+    def __init__(self, names: Names) -> None:
+        self._marks: defaultdict[str, Marks] = defaultdict(Marks)
+        tasks, payloads, finished, workers = (
+            names.table(table) for table in ("tasks", "payloads", "finished", "workers")
+        )
+        held = f"""id, queue, func, lease, attempts, crashes,
+                   (select p.payload from {payloads} p where p.id = held.id),
+                   cast(extract(epoch from now()) - extract(epoch from created_at) as float8),
+                   cast(extract(epoch from expires_at) - extract(epoch from now()) as float8)"""
+        # The task goes first: the unique index on it decides about duplicates, and a
+        # payload is written only for a task that is there. A known id, live or ended, has
+        # a payload, so a repeated enqueue stores nothing.
+        self._enqueue = f"""
+            with new as (
+                insert into {tasks} (id, queue, priority, run_at, created_at, expires_at, status,
+                                     func, unique_key, tags)
+                select m.id, m.queue, m.priority,
+                       greatest(now(), coalesce(to_timestamp(m.run_at), now()
+                                                + make_interval(secs => m.delay))),
+                       now(),
+                       coalesce(to_timestamp(m.expires_at), now()
+                                + make_interval(secs => m.expires_in)),
+                       m.status, m.func, m.unique_key, m.tags
+                  from unnest(cast(:ids as uuid[]), cast(:queues as text[]),
+                              cast(:priorities as smallint[]), cast(:delays as float8[]),
+                              cast(:run_ats as float8[]), cast(:expires_ins as float8[]),
+                              cast(:expires_ats as float8[]), cast(:statuses as smallint[]),
+                              cast(:funcs as text[]), cast(:unique_keys as text[]),
+                              cast(:tags as text[]))
+                       as m(id, queue, priority, delay, run_at, expires_in, expires_at, status,
+                            func, unique_key, tags)
+                 where not exists (select 1 from {payloads} p where p.id = m.id)
+                on conflict do nothing
+                returning id
+            )
+            insert into {payloads} (id, payload)
+            select m.id, m.payload
+              from unnest(cast(:ids as uuid[]), cast(:payloads as text[])) as m(id, payload)
+             where m.id = any(array(select id from new))
+            on conflict do nothing
+            returning id, case when cast(:channel as text) is not null
+                               then cast(pg_notify(:channel, '') as text) end
+        """
+        # One index probe for each priority that the queue has.
+        self._priorities = f"""
+            with recursive found(priority) as (
+                select max(priority) from {tasks} where queue = :queue
+                union all
+                select (select max(priority) from {tasks}
+                         where queue = :queue and priority < found.priority)
+                  from found where found.priority is not null
+            )
+            select priority from found where priority is not null
+        """
+        # Visits the priorities from the most urgent on, and in each only what is due, from
+        # its mark on: neither future tasks nor the dead entries of the past are read. The
+        # row of the worker must be alive: whoever lost the lease claims nothing.
+        self._claim = f"""
+            with pick as materialized (
+                select x.id
+                  from unnest(cast(:priorities as smallint[]), cast(:mark_run_ats as float8[]),
+                              cast(:mark_ids as uuid[])) with ordinality as m(priority, run_at, id, place)
+                 cross join lateral (
+                       select id from {tasks}
+                        where queue = :queue and priority = m.priority and run_at <= now()
+                          and (run_at, id) >= (to_timestamp(m.run_at), m.id)
+                          and status in ({CLAIMABLE_SQL})
+                          and exists (select 1 from {workers}
+                                       where id = :worker and expires_at > now())
+                        order by run_at, id
+                        limit :limit
+                          for no key update skip locked) x
+                 limit :limit
+            ),
+            held as (
+                update {tasks}
+                   set status = {RUNNING}, attempts = attempts + 1, lease = lease + 1,
+                       worker_id = :worker, started_at = now()
+                 where id = any(array(select id from pick))
+                returning *
+            )
+            select {held}, priority, cast(extract(epoch from run_at) as float8)
+              from held
+             order by priority desc, run_at, id
+        """
+        self._claim_one = f"""
+            with held as (
+                update {tasks}
+                   set status = {RUNNING}, attempts = attempts + 1, lease = lease + 1,
+                       worker_id = :worker, started_at = now()
+                 where id = any(array(select id from {tasks}
+                                       where id = :id and status + 0 in ({CLAIMABLE_SQL})
+                                         for no key update skip locked))
+                returning *
+            )
+            select {held}
+              from held
+        """
+        # The fence is part of the DELETE itself, so that it is checked again on the newest
+        # version of a row that somebody else has just changed.
+        self._end = f"""
+            with gone as (
+                delete from {tasks}
+                 where id = any(cast(:ids as uuid[]))
+                   and status + 0 = {RUNNING} and worker_id = :worker
+                   and lease = (cast(:leases as bigint[]))[array_position(cast(:ids as uuid[]), id)]
+                returning id, queue, func, priority, attempts, crashes, created_at, run_at,
+                          started_at, worker_id, unique_key, tags,
+                          array_position(cast(:ids as uuid[]), id) as place
+            )
+            insert into {finished} (id, queue, func, priority, attempts, crashes, created_at,
+                                    run_at, started_at, worker_id, unique_key, tags, status,
+                                    reason, finished_at)
+            select id, queue, func, priority,
+                   attempts - (cast(:refunds as smallint[]))[place], crashes, created_at, run_at,
+                   started_at, worker_id, unique_key, tags,
+                   (cast(:statuses as smallint[]))[place], (cast(:reasons as text[]))[place], now()
+              from gone
+            returning id
+        """
+        self._put_back = f"""
+            update {tasks}
+               set status = (cast(:statuses as smallint[]))[array_position(cast(:ids as uuid[]), id)],
+                   attempts = attempts
+                       - (cast(:refunds as smallint[]))[array_position(cast(:ids as uuid[]), id)],
+                   run_at = coalesce(now() + make_interval(secs =>
+                       (cast(:delays as float8[]))[array_position(cast(:ids as uuid[]), id)]), run_at),
+                   worker_id = null, started_at = null
+             where id = any(cast(:ids as uuid[]))
+               and status + 0 = {RUNNING} and worker_id = :worker
+               and lease = (cast(:leases as bigint[]))[array_position(cast(:ids as uuid[]), id)]
+            returning id
+        """
+
+    def later(self, parameter: str) -> str:
+        """Return the SQL for now plus the seconds in ``parameter``."""
+        return f"now() + make_interval(secs => :{parameter})"
+
+    def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
+        """Store messages and return the ids that are new."""
+        rows = yield (
+            self._enqueue,
+            {
+                "ids": [message.id for message in messages],
+                "queues": [message.queue for message in messages],
+                "priorities": [message.priority for message in messages],
+                "delays": [relative(message.due) for message in messages],
+                "run_ats": [absolute(message.due) for message in messages],
+                "expires_ins": [relative(message.expires) for message in messages],
+                "expires_ats": [absolute(message.expires) for message in messages],
+                "statuses": [first_status(message) for message in messages],
+                "funcs": [message.func for message in messages],
+                "unique_keys": [message.unique_key for message in messages],
+                "tags": [tags_text(message) for message in messages],
+                "payloads": [encode(message.payload) for message in messages],
+                "channel": channel,
+            },
+        )
+        return {row[0] for row in rows}
+
+    def claim(self, queue: str, limit: int, worker: UUID) -> Steps[list[Claim]]:
+        """Hold up to ``limit`` due tasks: from the marks on, and from the front when due."""
+        marks = self._marks[queue]
+        claims: list[Claim] = []
+        places = marks.bounded()
+        if places and not marks.full_is_due(SYSTEM_CLOCK.monotonic(), short=False):
+            claims += yield from self._claim_from(places, queue, limit, worker)
+        if len(claims) < limit and marks.full_is_due(SYSTEM_CLOCK.monotonic(), short=True):
+            started = SYSTEM_CLOCK.monotonic()
+            found = [row[0] for row in (yield self._priorities, {"queue": queue})]
+            if found:
+                front = [(priority, FRONT) for priority in found]
+                claims += yield from self._claim_from(front, queue, limit - len(claims), worker)
+            now = SYSTEM_CLOCK.monotonic()
+            marks.full_done(found, now, now - started)
+        return claims
+
+    def _claim_from(
+        self, places: Sequence[tuple[int, Mark]], queue: str, limit: int, worker: UUID
+    ) -> Steps[list[Claim]]:
+        rows = yield (
+            self._claim,
+            {
+                "priorities": [priority for priority, _ in places],
+                "mark_run_ats": [mark.run_at for _, mark in places],
+                "mark_ids": [mark.id for _, mark in places],
+                "queue": queue,
+                "limit": limit,
+                "worker": worker,
+            },
+        )
+        self._marks[queue].advance((row[9], Mark(row[10], row[0])) for row in rows)
+        return [claim_of(row, row[0], worker) for row in rows]
+
+    def claim_one(self, task_id: UUID, worker: UUID) -> Steps[list[Claim]]:
+        """Hold one waiting task, due or not."""
+        rows = yield self._claim_one, {"id": task_id, "worker": worker}
+        return [claim_of(row, row[0], worker) for row in rows]
+
+    def end(self, worker: UUID, rows: Sequence[Ended]) -> Steps[set[UUID]]:
+        """Move tasks that ``worker`` holds to the finished table; return which."""
+        applied = yield (
+            self._end,
+            {
+                "worker": worker,
+                "ids": [row.id for row in rows],
+                "leases": [row.lease for row in rows],
+                "statuses": [row.status for row in rows],
+                "reasons": [row.reason for row in rows],
+                "refunds": [row.refund for row in rows],
+            },
+        )
+        return {row[0] for row in applied}
+
+    def put_back(self, worker: UUID, rows: Sequence[PutBack]) -> Steps[set[UUID]]:
+        """Make tasks that ``worker`` holds claimable again; return which."""
+        applied = yield (
+            self._put_back,
+            {
+                "worker": worker,
+                "ids": [row.id for row in rows],
+                "leases": [row.lease for row in rows],
+                "statuses": [row.status for row in rows],
+                "delays": [row.delay for row in rows],
+                "refunds": [row.refund for row in rows],
+            },
+        )
+        return {row[0] for row in applied}
+
+    def key(self, value: UUID) -> UUID:
+        """Return ``value`` as the driver takes it."""
+        return value

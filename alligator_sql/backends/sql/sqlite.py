@@ -1,0 +1,185 @@
+"""The statements for SQLite."""
+
+import json
+from collections.abc import Sequence
+from typing import ClassVar
+from uuid import UUID
+
+from ...constants import RUNNING
+from ...messages import Claim, Message
+from .dialects import (
+    CLAIMABLE_SQL,
+    Ended,
+    PutBack,
+    Steps,
+    absolute,
+    claim_of,
+    first_status,
+    relative,
+    tags_text,
+)
+from .payloads import encode
+from .tables import Names
+
+
+class SQLite:
+    """Statements for SQLite 3.35 and later.
+
+    It has one writer at a time, so nothing needs a row lock, and no dead entries, so claims
+    need no marks. A batch travels as one JSON text.
+    """
+
+    name: ClassVar[str] = "sqlite"
+    title: ClassVar[str] = "SQLite"
+    now: ClassVar[str] = "((julianday('now') - 2440587.5) * 86400.0)"
+
+    def __init__(self, names: Names) -> None:
+        tasks, payloads, finished, workers = (
+            names.table(table) for table in ("tasks", "payloads", "finished", "workers")
+        )
+        now = self.now
+        # Each statement starts with INSERT: that is how the sqlite3 module knows that it
+        # has to open a transaction. The order is that of PostgreSQL, for the same reasons.
+        self._enqueue = f"""insert into {tasks}
+                (id, queue, priority, run_at, created_at, expires_at, status, func, unique_key, tags)
+            select json_extract(m.value, '$.id'), json_extract(m.value, '$.queue'), json_extract(m.value, '$.priority'),
+                   max({now}, coalesce(json_extract(m.value, '$.run_at'), {now} + json_extract(m.value, '$.delay'))),
+                   {now},
+                   coalesce(json_extract(m.value, '$.expires_at'), {now} + json_extract(m.value, '$.expires_in')),
+                   json_extract(m.value, '$.status'), json_extract(m.value, '$.func'), json_extract(m.value, '$.unique_key'),
+                   json_extract(m.value, '$.tags')
+              from json_each(:messages) as m
+             where not exists (select 1 from {payloads} p where p.id = json_extract(m.value, '$.id'))
+             order by m.key
+            on conflict do nothing
+            returning id
+        """
+        self._enqueue_payloads = f"""insert into {payloads} (id, payload)
+            select json_extract(m.value, '$.id'), json_extract(m.value, '$.payload')
+              from json_each(:messages) as m
+             where json_extract(m.value, '$.id') in (select value from json_each(:new))
+            on conflict do nothing
+        """
+        self._priorities = f"""
+            with recursive found(priority) as (
+                select max(priority) from {tasks} where queue = :queue
+                union all
+                select (select max(priority) from {tasks}
+                         where queue = :queue and priority < found.priority)
+                  from found where found.priority is not null
+            )
+            select priority from found where priority is not null
+        """
+        held = f"""id, queue, func, lease, attempts, crashes,
+                   (select p.payload from {payloads} p where p.id = {tasks}.id),
+                   {now} - created_at, expires_at - {now}, priority, run_at"""
+        take = f"""update {tasks}
+               set status = {RUNNING}, attempts = attempts + 1, lease = lease + 1,
+                   worker_id = :worker, started_at = {now}"""
+        self._claim = f"""{take}
+             where id in (select id from {tasks}
+                           where queue = :queue and priority = :priority and run_at <= {now}
+                             and status in ({CLAIMABLE_SQL})
+                             and exists (select 1 from {workers}
+                                          where id = :worker and expires_at > {now})
+                           order by run_at, id
+                           limit :limit)
+            returning {held}
+        """
+        self._claim_one = f"""{take}
+             where id = :id and status in ({CLAIMABLE_SQL})
+            returning {held}
+        """
+        fence = f"""join {tasks} t on t.id = json_extract(d.value, '$.id') and t.lease = json_extract(d.value, '$.lease')
+             where t.worker_id = :worker and t.status = {RUNNING}"""
+        self._end = f"""insert into {finished}
+                (id, queue, func, priority, attempts, crashes, created_at, run_at, started_at,
+                 worker_id, unique_key, tags, status, reason, finished_at)
+            select t.id, t.queue, t.func, t.priority, t.attempts - json_extract(d.value, '$.refund'),
+                   t.crashes, t.created_at, t.run_at, t.started_at, t.worker_id, t.unique_key,
+                   t.tags, json_extract(d.value, '$.status'), json_extract(d.value, '$.reason'), {now}
+              from json_each(:rows) as d {fence}
+            returning id
+        """
+        self._forget = f"delete from {tasks} where id in (select value from json_each(:ids))"
+        self._put_back = f"""update {tasks}
+               set status = d.status, attempts = attempts - d.refund,
+                   run_at = coalesce({now} + d.delay, run_at), worker_id = null, started_at = null
+              from (select t.id, json_extract(d.value, '$.status') as status, json_extract(d.value, '$.refund') as refund,
+                           json_extract(d.value, '$.delay') as delay
+                      from json_each(:rows) as d {fence}) as d
+             where {tasks}.id = d.id
+            returning id
+        """
+
+    def later(self, parameter: str) -> str:
+        """Return the SQL for now plus the seconds in ``parameter``."""
+        return f"{self.now} + :{parameter}"
+
+    def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
+        """Store messages and return the ids that are new; nobody needs to be notified."""
+        batch = json.dumps(
+            [
+                {
+                    "id": message.id.hex,
+                    "queue": message.queue,
+                    "priority": message.priority,
+                    "delay": relative(message.due),
+                    "run_at": absolute(message.due),
+                    "expires_in": relative(message.expires),
+                    "expires_at": absolute(message.expires),
+                    "status": first_status(message),
+                    "func": message.func,
+                    "unique_key": message.unique_key,
+                    "tags": tags_text(message),
+                    "payload": encode(message.payload),
+                }
+                for message in messages
+            ]
+        )
+        new = [row[0] for row in (yield self._enqueue, {"messages": batch})]
+        if new:
+            yield self._enqueue_payloads, {"messages": batch, "new": json.dumps(new)}
+        return {UUID(value) for value in new}
+
+    def claim(self, queue: str, limit: int, worker: UUID) -> Steps[list[Claim]]:
+        """Hold up to ``limit`` due tasks, priority by priority."""
+        claims: list[Claim] = []
+        for (priority,) in (yield self._priorities, {"queue": queue}):
+            rows = yield (
+                self._claim,
+                {
+                    "queue": queue,
+                    "priority": priority,
+                    "limit": limit - len(claims),
+                    "worker": worker.hex,
+                },
+            )
+            ordered = sorted(rows, key=lambda row: (row[10], row[0]))
+            claims += [claim_of(row, UUID(row[0]), worker) for row in ordered]
+            if len(claims) >= limit:
+                break
+        return claims
+
+    def claim_one(self, task_id: UUID, worker: UUID) -> Steps[list[Claim]]:
+        """Hold one waiting task, due or not."""
+        rows = yield self._claim_one, {"id": task_id.hex, "worker": worker.hex}
+        return [claim_of(row, UUID(row[0]), worker) for row in rows]
+
+    def end(self, worker: UUID, rows: Sequence[Ended]) -> Steps[set[UUID]]:
+        """Move tasks that ``worker`` holds to the finished table; return which."""
+        batch = json.dumps([row._asdict() | {"id": row.id.hex} for row in rows])
+        ended = [row[0] for row in (yield self._end, {"worker": worker.hex, "rows": batch})]
+        if ended:
+            yield self._forget, {"ids": json.dumps(ended)}
+        return {UUID(value) for value in ended}
+
+    def put_back(self, worker: UUID, rows: Sequence[PutBack]) -> Steps[set[UUID]]:
+        """Make tasks that ``worker`` holds claimable again; return which."""
+        batch = json.dumps([row._asdict() | {"id": row.id.hex} for row in rows])
+        applied = yield self._put_back, {"worker": worker.hex, "rows": batch}
+        return {UUID(row[0]) for row in applied}
+
+    def key(self, value: UUID) -> str:
+        """Return ``value`` as the driver takes it."""
+        return value.hex

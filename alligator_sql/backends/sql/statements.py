@@ -1,0 +1,175 @@
+"""The statements that both databases share, built once for each installation.
+
+Whatever compares with the present asks the database for it.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    Delete,
+    Insert,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
+
+from ...constants import CLAIMABLE, RUNNING, SUCCESS
+from .dialects import Dialect
+from .tables import Tables, Timestamp
+
+
+class Statements:
+    """SQLAlchemy Core statements over ``tables``, for ``dialect``."""
+
+    def __init__(self, tables: Tables, dialect: Dialect) -> None:
+        tasks, payloads, finished = tables.tasks, tables.payloads, tables.finished
+        errors, results, workers = tables.errors, tables.results, tables.workers
+        now = literal_column(dialect.now, Timestamp())
+        waits = tasks.c.status.in_(CLAIMABLE)
+
+        self.join_worker: Insert = insert(workers).values(
+            id=bindparam("worker"),
+            expires_at=text(dialect.later("ttl")),
+            started_at=now,
+            pid=bindparam("pid"),
+            host=bindparam("host"),
+            queues=bindparam("queues"),
+        )
+        # A lease that has ended is not renewed: others may already have taken its tasks.
+        self.heartbeat: Update = (
+            update(workers)
+            .where(workers.c.id == bindparam("worker"), workers.c.expires_at > now)
+            .values(expires_at=text(dialect.later("ttl")))
+        )
+        # The row stays until the tasks were taken back, but no longer counts as alive.
+        self.expire_worker: Update = (
+            update(workers).where(workers.c.id == bindparam("worker")).values(expires_at=now)
+        )
+        self.remove_worker: Delete = delete(workers).where(workers.c.id == bindparam("worker"))
+
+        self.length: Select[Any] = (
+            select(func.count())
+            .select_from(tasks)
+            .where(tasks.c.queue == bindparam("queue"), waits)
+        )
+        self.waiting_ids: Select[Any] = (
+            select(tasks.c.id)
+            .where(tasks.c.queue == bindparam("queue"), waits)
+            .order_by(tasks.c.id)
+            .with_for_update()
+        )
+        self.delete_tasks: Delete = delete(tasks).where(
+            tasks.c.id.in_(bindparam("ids", expanding=True))
+        )
+        self.delete_payloads: Delete = delete(payloads).where(
+            payloads.c.id.in_(bindparam("ids", expanding=True))
+        )
+
+        # The next due time of each priority, so that future tasks are not counted through.
+        found = (
+            select(func.max(tasks.c.priority).label("priority"))
+            .where(tasks.c.queue == bindparam("queue"))
+            .cte("found", recursive=True)
+        )
+        below = (
+            select(func.max(tasks.c.priority))
+            .where(tasks.c.queue == bindparam("queue"), tasks.c.priority < found.c.priority)
+            .scalar_subquery()
+        )
+        found = found.union_all(select(below).where(found.c.priority.is_not(None)))
+        next_due = (
+            select(func.min(tasks.c.run_at))
+            .where(
+                tasks.c.queue == bindparam("queue"),
+                tasks.c.priority == found.c.priority,
+                tasks.c.run_at > now,
+                waits,
+            )
+            .scalar_subquery()
+        )
+        self.next_due: Select[Any] = select(func.min(next_due), now).select_from(found)
+
+        self.waiting_task: Select[Any] = (
+            select(tasks, payloads.c.payload)
+            .join(payloads, payloads.c.id == tasks.c.id)
+            .where(tasks.c.id == bindparam("id"), waits)
+            .with_for_update(of=tasks)
+        )
+        self.add_finished: Insert = insert(finished).values(finished_at=now)
+        self.live_task: Select[Any] = select(tasks).where(tasks.c.id == bindparam("id"))
+        self.ended_task: Select[Any] = select(finished).where(finished.c.id == bindparam("id"))
+        self.last_error: Select[Any] = (
+            select(errors)
+            .where(errors.c.task_id == bindparam("id"))
+            .order_by(errors.c.lease.desc())
+            .limit(1)
+        )
+        self.result: Select[Any] = select(results).where(results.c.id == bindparam("id"))
+
+        self.add_error: Insert = insert(errors).values(at=now)
+        self.add_result: Insert = insert(results)
+        self.rewrite_payload: Update = (
+            update(payloads)
+            .where(payloads.c.id == bindparam("task_id"))
+            .values(payload=bindparam("new_payload"))
+        )
+
+        self.dead_workers: Select[Any] = (
+            select(workers.c.id)
+            .where(workers.c.expires_at <= now)
+            .order_by(workers.c.id)
+            .with_for_update(skip_locked=True)
+        )
+        orphan = select(tasks.c.id, tasks.c.lease, tasks.c.crashes, tasks.c.worker_id).where(
+            tasks.c.status == RUNNING
+        )
+        self.orphans: Select[Any] = (
+            orphan.where(tasks.c.worker_id.in_(bindparam("workers", expanding=True)))
+            .order_by(tasks.c.id)
+            .with_for_update(skip_locked=True)
+        )
+        self.strays: Select[Any] = (
+            orphan.where(
+                tasks.c.worker_id.is_not(None),
+                ~select(workers.c.id).where(workers.c.id == tasks.c.worker_id).exists(),
+            )
+            .order_by(tasks.c.id)
+            .with_for_update(skip_locked=True, of=tasks)
+        )
+        self.count_crash: Update = (
+            update(tasks)
+            .where(tasks.c.id.in_(bindparam("ids", expanding=True)))
+            .values(crashes=tasks.c.crashes + 1)
+        )
+        self.remove_workers: Delete = delete(workers).where(
+            workers.c.id.in_(bindparam("ids", expanding=True))
+        )
+
+        def prunable(condition: Any, keep: str) -> Select[Any]:
+            age = text(f"{tables.names.table('finished')}.finished_at < {dialect.later(keep)}")
+            return (
+                select(finished.c.id)
+                .where(condition, age)
+                .order_by(finished.c.finished_at)
+                .limit(bindparam("batch"))
+                .with_for_update(skip_locked=True)
+            )
+
+        self.old_successes = prunable(finished.c.status == SUCCESS, "minus_keep")
+        self.old_failures = prunable(finished.c.status != SUCCESS, "minus_keep")
+        self.forget: tuple[Delete, ...] = tuple(
+            delete(table).where(column.in_(bindparam("ids", expanding=True)))
+            for table, column in (
+                (results, results.c.id),
+                (errors, errors.c.task_id),
+                (payloads, payloads.c.id),
+                (finished, finished.c.id),
+            )
+        )

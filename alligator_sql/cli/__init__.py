@@ -1,0 +1,49 @@
+"""The command line: ``alligator-sql``, and ``latergator.py`` as in Alligator 1.0."""
+
+import importlib.metadata
+from typing import Annotated
+
+import typer
+
+from . import console, schema, worker
+
+app = typer.Typer(
+    help="A task queue in the database that your application already has.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(schema.app, name="schema")
+app.command("worker")(worker.run)
+
+# Alligator 1.0's script has one command, so its name is not typed.
+latergator_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+latergator_app.command()(worker.run)
+
+
+def main() -> None:
+    """Run ``alligator-sql``."""
+    console.run(app)
+
+
+def latergator() -> None:
+    """Run ``latergator.py DSN``, which does what ``alligator-sql worker DSN`` does."""
+    console.run(latergator_app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"alligator-sql {importlib.metadata.version('alligator-sql')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass

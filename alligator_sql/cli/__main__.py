@@ -1,0 +1,5 @@
+"""``python -m alligator_sql.cli``."""
+
+from . import main
+
+main()

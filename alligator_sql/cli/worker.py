@@ -1,0 +1,150 @@
+"""``alligator-sql worker``: run tasks."""
+
+import logging
+import signal
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..constants import ALL
+from ..exceptions import AlligatorException, StoreUnavailableError
+from .console import one_line
+from .logging import set_up
+from .parameters import PREFIX_HELP, Dsn, Schema
+
+if TYPE_CHECKING:
+    from ..gator import Gator
+
+LONGEST_PAUSE = 2.0
+"""Seconds between two attempts to reach a store that does not answer."""
+
+logger = logging.getLogger("alligator_sql.worker")
+
+
+class Level(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+
+
+class LogFormat(StrEnum):
+    """What a line of the log looks like."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def run(
+    dsn: Dsn,
+    queues: Annotated[
+        str,
+        typer.Option(
+            "--queues", "-q", envvar="ALLIGATOR_QUEUES", help="Queues, in order: mail,images."
+        ),
+    ] = ALL,
+    concurrency: Annotated[
+        int,
+        typer.Option(
+            "--concurrency", "-c", min=1, envvar="ALLIGATOR_CONCURRENCY", help="Tasks at a time."
+        ),
+    ] = 8,
+    burst: Annotated[
+        bool,
+        typer.Option("--burst", envvar="ALLIGATOR_BURST", help="Stop when nothing is due."),
+    ] = False,
+    max_tasks: Annotated[
+        int,
+        typer.Option(
+            min=0, envvar="ALLIGATOR_MAX_TASKS", help="Stop after so many tasks; 0: never."
+        ),
+    ] = 0,
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0, envvar="ALLIGATOR_GRACE", help="Seconds that running tasks get at a stop."
+        ),
+    ] = 25.0,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="ALLIGATOR_ALLOW",
+            metavar="PATTERN",
+            help="Run only functions like this: 'myapp.*'. May be repeated.",
+        ),
+    ] = None,
+    log_level: Annotated[
+        Level,
+        typer.Option(case_sensitive=False, envvar="ALLIGATOR_LOG_LEVEL", help="How much to log."),
+    ] = Level.INFO,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(case_sensitive=False, envvar="ALLIGATOR_LOG_FORMAT", help="How to log."),
+    ] = LogFormat.TEXT,
+    connect_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            envvar="ALLIGATOR_CONNECT_TIMEOUT",
+            help="Seconds to wait for the store at the start.",
+        ),
+    ] = 30.0,
+    prefix: Annotated[
+        str | None,
+        typer.Option(envvar="ALLIGATOR_PREFIX", show_default=False, help=PREFIX_HELP),
+    ] = None,
+    schema: Schema = None,
+) -> None:
+    """Run tasks until SIGTERM or Ctrl-C; a second one does not wait for those that run."""
+    from .. import Gator, Worker
+
+    names = [name.strip() for name in queues.split(",")]
+    if not all(names):
+        raise typer.BadParameter(f"an empty name in {queues!r}", param_hint="--queues")
+    set_up(log_level, log_format.value)
+    # As the first process of a container nothing ends this one but its own handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        gator = Gator(dsn, names[0], allow=allow or (), prefix=prefix, schema=schema)
+        _connect(gator, connect_timeout)
+        worker = Worker(
+            gator,
+            max_tasks=max_tasks,
+            to_consume=names,
+            log_level=logging.getLevelNamesMapping()[log_level],
+            concurrency=concurrency,
+            burst=burst,
+            grace=grace,
+        )
+    except AlligatorException as error:
+        logger.error("%s", one_line(str(error)))
+        sys.exit(1)
+    sys.exit(worker.run_forever())
+
+
+def _connect(gator: "Gator", patience: float) -> None:
+    """Open the store, and wait up to ``patience`` seconds until it answers."""
+    deadline = time.monotonic() + patience
+    pause = 0.1
+    told = False
+    while True:
+        try:
+            gator.open()
+            return
+        except StoreUnavailableError as error:
+            rest = deadline - time.monotonic()
+            if rest <= 0:
+                raise StoreUnavailableError(f"Gave up after {patience:g} s: {error}") from error
+            if not told:
+                logger.warning("waiting up to %g s: %s", patience, one_line(str(error)))
+                told = True
+        time.sleep(min(pause, rest))
+        pause = min(2 * pause, LONGEST_PAUSE)

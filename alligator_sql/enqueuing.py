@@ -1,0 +1,344 @@
+"""Turning calls into stored tasks: what a gator, its options and its views share."""
+
+import asyncio
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self
+
+from . import callables, options
+from .backends import Backend
+from .exceptions import AlligatorException, PayloadError, Unsupported
+from .ids import id_of
+from .messages import Message, Payload, Receipt
+from .tasks import Task
+
+BATCH = 1000
+"""Tasks that ``map`` stores with one round trip."""
+MAX_PAYLOAD = 1024 * 1024
+"""Bytes of a serialized task that are stored unless the gator says otherwise."""
+
+
+class Enqueuer(ABC):
+    """Anything that stores tasks: a gator, or a view of it inside a transaction."""
+
+    queue_name: str
+    task_class: type[Task]
+    max_payload: int
+    policy: callables.Policy
+
+    @property
+    @abstractmethod
+    def store(self) -> Backend:
+        """The backend that the tasks go to."""
+
+    @abstractmethod
+    def _send(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Store messages of one queue."""
+
+    @abstractmethod
+    async def _asend(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Store messages of one queue, from asynchronous code."""
+
+    def push(self, task: Task, func: callables.AnyCallable, *args: Any, **kwargs: Any) -> Task:
+        """Store ``task`` as the call ``func(*args, **kwargs)``.
+
+        With ``is_async=False`` it runs at once in this process instead, with its hooks and
+        retries, and touches no store.
+
+        Ex::
+
+            gator.push(Task(retries=3), send_email, 42)
+
+        Returns:
+            The task. When a task with its id or its unique key already existed, that one,
+            with ``duplicate`` set.
+
+        Raises:
+            AlligatorException: The call cannot be stored; nothing was, and a transaction
+                that was joined stays usable.
+        """
+        task.to_call(func, *args, **kwargs)
+        if not task.is_async:
+            run_now(task)
+            return task
+        return self._received(task, self._send([self.message_of(task)])[0])
+
+    async def apush(
+        self, task: Task, func: callables.AnyCallable, *args: Any, **kwargs: Any
+    ) -> Task:
+        """Do what :meth:`push` does, from asynchronous code."""
+        task.to_call(func, *args, **kwargs)
+        if not task.is_async:
+            await asyncio.to_thread(run_now, task)
+            return task
+        return self._received(task, (await self._asend([self.message_of(task)]))[0])
+
+    def task(self, func: callables.AnyCallable, *args: Any, **kwargs: Any) -> Task:
+        """Store the call ``func(*args, **kwargs)`` as a task and return the task.
+
+        Ex::
+
+            gator.task(send_email, 42, subject="Welcome")
+
+        Raises:
+            AlligatorException: The call cannot be stored.
+        """
+        return self.push(self.task_class(), func, *args, **kwargs)
+
+    async def atask(self, func: callables.AnyCallable, *args: Any, **kwargs: Any) -> Task:
+        """Do what :meth:`task` does, from asynchronous code."""
+        return await self.apush(self.task_class(), func, *args, **kwargs)
+
+    def options(self, **task_options: Any) -> "Options":
+        """Return a context manager whose tasks get these options; see :class:`Task`.
+
+        Ex::
+
+            with gator.options(retries=3, delay_by=60) as opts:
+                opts.task(send_email, 42)
+
+        Raises:
+            UnknownOptionError: The task class has no such option; names the nearest.
+        """
+        return Options(self, **task_options)
+
+    def map(self, func: callables.AnyCallable, items: Iterable[Any]) -> int:
+        """Store the call ``func(item)`` for each item and return how many were stored.
+
+        Items are read as they are needed and stored in batches of 1,000, one round trip
+        each. Inside a transaction it is all or nothing; else each batch commits by itself.
+
+        Ex::
+
+            gator.map(resize, paths)
+
+        Raises:
+            AlligatorException: A call cannot be stored. Batches before it are, unless they
+                are part of a transaction.
+        """
+        return self._map(func, items, self.task_class)
+
+    async def amap(self, func: callables.AnyCallable, items: Iterable[Any]) -> int:
+        """Do what :meth:`map` does, from asynchronous code."""
+        return await self._amap(func, items, self.task_class)
+
+    def _map(
+        self, func: callables.AnyCallable, items: Iterable[Any], make: Callable[[], Task]
+    ) -> int:
+        stored = 0
+        for batch in _batches(items):
+            tasks = [_call(make(), func, item) for item in batch]
+            if tasks[0].is_async:
+                receipts = self._send([self.message_of(task) for task in tasks])
+                stored += sum(not receipt.duplicate for receipt in receipts)
+            else:
+                for task in tasks:
+                    run_now(task)
+                stored += len(tasks)
+        return stored
+
+    async def _amap(
+        self, func: callables.AnyCallable, items: Iterable[Any], make: Callable[[], Task]
+    ) -> int:
+        stored = 0
+        for batch in _batches(items):
+            tasks = [_call(make(), func, item) for item in batch]
+            if tasks[0].is_async:
+                receipts = await self._asend([self.message_of(task) for task in tasks])
+                stored += sum(not receipt.duplicate for receipt in receipts)
+            else:
+                for task in tasks:
+                    await asyncio.to_thread(run_now, task)
+                stored += len(tasks)
+        return stored
+
+    def message_of(self, task: Task) -> Message:
+        """Return ``task`` as the backend stores it, after all checks.
+
+        Raises:
+            Unsupported: The backend cannot honour one of its options.
+            PayloadError: Its arguments are not JSON, or too large.
+            UnknownCallableError: Its function has no importable name.
+            ForbiddenCallableError: The policy refuses its function.
+        """
+        self._check_options(task)
+        assert task.func is not None
+        with self.policy.active():
+            func = callables.name_of(task.func)
+            payload = task.serialize()
+        self._check_size(func, payload)
+        return Message(
+            id=id_of(task.task_id),
+            task_id=task.task_id,
+            queue=task.queue or self.queue_name,
+            func=func,
+            payload=payload,
+            priority=task.priority,
+            due=task.due,
+            expires=task.expires,
+            unique_key=task.unique_key,
+            tags=task.tags,
+        )
+
+    def _check_options(self, task: Task) -> None:
+        able = self.store.capabilities
+        for option, given, can in (
+            ("timeout", task.timeout is not None, False),
+            ("depends_on", task.depends_on is not None, False),
+            ("delay_by", task.due.seconds > 0 and not task.due.absolute, able.delay),
+            ("delay_until", task.due.absolute, able.delay),
+            ("priority", task.priority != 0, able.priority),
+            ("expires", task.expires is not None, able.expires),
+            ("unique_key", task.unique_key is not None, able.unique_key),
+            ("tags", bool(task.tags), able.find),
+            ("keep_result", task.keep_result, able.results),
+        ):
+            if given and not can:
+                nobody = option in ("timeout", "depends_on")
+                who = (
+                    "No backend can yet." if nobody else "PostgreSQL, SQLite and local memory can."
+                )
+                raise Unsupported(
+                    f"The {self.store.name} backend cannot honour the option {option!r}. {who}"
+                )
+
+    def _check_size(self, func: str, payload: Payload) -> None:
+        limit = min(self.max_payload, self.store.capabilities.max_payload or self.max_payload)
+        if len(payload) > limit:
+            raise PayloadError(
+                f"The call of {func} takes {len(payload)} bytes, the limit is {limit}. Store "
+                "large data elsewhere and pass its key, or raise max_payload of the Gator."
+            )
+
+    def _received(self, task: Task, receipt: Receipt) -> Task:
+        if not receipt.duplicate:
+            return task
+        task_id = str(receipt.id)
+        existing = task
+        if receipt.payload is not None:
+            existing = self._loaded(receipt.payload, task_id)
+        existing.duplicate = True
+        return existing
+
+    def _loaded(self, payload: Payload, task_id: str) -> Task:
+        """Return a stored task; without its call when that cannot be imported here."""
+        try:
+            with self.policy.active():
+                return self.task_class.deserialize(payload)
+        except AlligatorException:
+            return self.task_class(task_id=task_id)
+
+
+class Options:
+    """A context manager whose tasks share their options; made by ``gator.options()``.
+
+    Also usable without ``with``: ``gator.options(retries=3).task(f)``.
+    """
+
+    def __init__(self, gator: Enqueuer, **task_options: Any) -> None:
+        options.check_names(task_options, _option_names(gator.task_class))
+        self.gator = gator
+        self.task_kwargs = task_options
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def _make(self) -> Task:
+        return self.gator.task_class(**self.task_kwargs)
+
+    def task(self, func: callables.AnyCallable, *args: Any, **kwargs: Any) -> Task:
+        """Store the call ``func(*args, **kwargs)`` with these options."""
+        return self.gator.push(self._make(), func, *args, **kwargs)
+
+    def map(self, func: callables.AnyCallable, items: Iterable[Any]) -> int:
+        """Store the call ``func(item)`` for each item with these options."""
+        return self.gator._map(func, items, self._make)
+
+    async def atask(self, func: callables.AnyCallable, *args: Any, **kwargs: Any) -> Task:
+        """Do what :meth:`task` does, from asynchronous code."""
+        return await self.gator.apush(self._make(), func, *args, **kwargs)
+
+    async def amap(self, func: callables.AnyCallable, items: Iterable[Any]) -> int:
+        """Do what :meth:`map` does, from asynchronous code."""
+        return await self.gator._amap(func, items, self._make)
+
+
+class Joined(Enqueuer):
+    """A view of a gator that enqueues in a transaction of the caller; made by ``using()``."""
+
+    def __init__(self, gator: Enqueuer, connection: Any) -> None:
+        self.gator = gator
+        self.queue_name = gator.queue_name
+        self.task_class = gator.task_class
+        self.max_payload = gator.max_payload
+        self.policy = gator.policy
+        self._connection = connection
+        self._is_async = gator.store.is_async(connection)
+
+    @property
+    def store(self) -> Backend:
+        """The backend that the tasks go to."""
+        return self.gator.store
+
+    def _send(self, messages: Sequence[Message]) -> list[Receipt]:
+        if self._is_async:
+            kind = type(self._connection).__name__
+            raise Unsupported(f"{kind} is asynchronous: await atask() or amap() instead.")
+        return self.store.enqueue(messages, self._connection)
+
+    async def _asend(self, messages: Sequence[Message]) -> list[Receipt]:
+        if self._is_async:
+            return await self.store.aenqueue(messages, self._connection)
+        return self.store.enqueue(messages, self._connection)
+
+
+def run_now(task: Task) -> Any:
+    """Run ``task`` in this process until it succeeds or has no retry left.
+
+    Raises:
+        Exception: What the last attempt raised.
+    """
+    while True:
+        try:
+            return task.run()
+        except Exception:
+            if task.retries <= 0:
+                raise
+            task.retries -= 1
+            task.to_retrying()
+
+
+def _call(task: Task, func: callables.AnyCallable, item: Any) -> Task:
+    task.to_call(func, item)
+    return task
+
+
+def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
+
+
+@lru_cache
+def _option_names(task_class: type[Task]) -> frozenset[str]:
+    """The keyword arguments that a task class and its bases take."""
+    names: set[str] = set()
+    for base in task_class.__mro__:
+        if base is object:
+            continue
+        for parameter in inspect.signature(base.__init__).parameters.values():
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                names.add(parameter.name)
+    return frozenset(names - {"self"})

@@ -1,0 +1,11 @@
+"""Hiding secrets in whatever is shown."""
+
+import re
+
+_USER_INFO = re.compile(r"(?<=://)([^/@]*?):[^/]*@(?=[^@]*$)")
+_PARAMETER = re.compile(r"(?i)(password|passwd|secret|token)=[^&\s]*")
+
+
+def hide_password(conn_string: str) -> str:
+    """Return ``conn_string`` with ``***`` for every password in it."""
+    return _PARAMETER.sub(r"\1=***", _USER_INFO.sub(r"\1:***@", conn_string))

@@ -1,0 +1,44 @@
+"""When to try again.
+
+``backoff=None`` doubles from one second with full jitter and is capped at an hour: the
+best spread when many tasks fail together. A number is a fixed delay, ``0`` retries at
+once as Alligator 1.0 did, a list gives the delay of each retry and repeats its last.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+
+from .exceptions import InvalidOptionError
+
+Backoff = float | Sequence[float] | None
+
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 3600.0
+
+
+def check_backoff(backoff: Backoff) -> Backoff:
+    """Return ``backoff`` if it is one.
+
+    Raises:
+        InvalidOptionError: Not None, a finite number ≥ 0 or a filled list of them.
+    """
+    delays = backoff if isinstance(backoff, list | tuple) else [] if backoff is None else [backoff]
+    usable = all(
+        isinstance(delay, int | float) and math.isfinite(delay) and delay >= 0 for delay in delays
+    )
+    if not usable or (not delays and backoff is not None):
+        raise InvalidOptionError(
+            f"backoff={backoff!r}: give None (exponential), seconds ≥ 0, or a list of seconds."
+        )
+    return backoff
+
+
+def delay_after(failures: int, backoff: Backoff = None) -> float:
+    """Return the seconds to wait after the ``failures``-th failure, counted from 1."""
+    if backoff is None:
+        ceiling = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 32))
+        return random.uniform(0.0, ceiling)
+    if isinstance(backoff, int | float):
+        return float(backoff)
+    return float(backoff[min(failures, len(backoff)) - 1])

@@ -1,0 +1,5 @@
+"""The worker process."""
+
+from .worker import Worker
+
+__all__ = ["Worker"]

@@ -1,0 +1,257 @@
+"""The heart of a worker: keeps a runner busy and persists what comes back.
+
+One thread talks to the store. It claims what can be started soon, hands it to the runner,
+and sends the outcomes back in batches: with the next claim in one transaction, when enough
+have gathered, when they have waited for some milliseconds, or when there is nothing else
+to do.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from ..backends import Backend
+from ..lease import Lease
+from ..messages import Claim
+from ..outcomes import Outcome, Released, Settlement
+from .polling import Polling
+from .prefetch import LARGEST_BATCH, Prefetch
+from .runners.thread import Perform, ThreadRunner
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SIZE = 200
+"""Outcomes that are sent without waiting for more."""
+FLUSH_AFTER = 0.01
+"""Seconds after which outcomes are sent, however few."""
+STALLED_AFTER = 1.0
+"""Seconds without an end after which unstarted tasks are handed back to the others."""
+LONGEST_WAIT = 1.0
+LONGEST_BACKOFF = 30.0
+LOOK_AHEAD_FROM = 0.1
+"""Seconds: before pauses from this length on, the store is asked when the next task is due."""
+
+
+class Consumer:
+    """Claims tasks, runs them and acknowledges them, until it is stopped.
+
+    Args:
+        backend: Where the tasks come from.
+        queues: Their queues, in the order in which they are served.
+        lease: The lease under which tasks are held.
+        slots: How many tasks run at the same time.
+        perform: Runs a claim and returns its outcome.
+        polling: How long to wait before looking at an idle queue again.
+        finished: Called with each claim and its outcome.
+        listening: Tells whether something would wake this consumer.
+        max_tasks: Stop after so many tasks; 0 for no limit.
+        burst: Stop when nothing is due.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        queues: Sequence[str],
+        lease: Lease,
+        slots: int,
+        perform: Perform,
+        polling: Polling,
+        finished: Callable[[Claim, Outcome], None],
+        listening: Callable[[], bool],
+        *,
+        max_tasks: int = 0,
+        burst: bool = False,
+    ) -> None:
+        self._backend = backend
+        self._queues = queues
+        self._lease = lease
+        self._runner = ThreadRunner(slots, perform, self._done)
+        self._prefetch = Prefetch(slots)
+        self._polling = polling
+        self._finished = finished
+        self._listening = listening
+        self._max_tasks = max_tasks
+        self._burst = burst
+        self._ended: deque[tuple[Claim, Outcome, float]] = deque()
+        self._settlements: list[Settlement] = []
+        self._oldest = 0.0
+        self._stirred: SimpleQueue[None] = SimpleQueue()
+        self._woken = False
+        self._stopping = False
+        self._dry = False
+        self._held = 0
+        self._claimed = 0
+        self._next_look = 0.0
+        self._progress = time.monotonic()
+        self._failures = 0
+
+    # What other threads and signal handlers may call
+
+    def wake(self) -> None:
+        """Look for tasks now."""
+        self._woken = True
+        self._stir()
+
+    def stop(self) -> None:
+        """Claim nothing more; :meth:`run` returns once everything held is settled."""
+        self._stopping = True
+        self._stir()
+
+    def _stir(self) -> None:
+        # A SimpleQueue may be put to from a signal handler; an Event may not be set there.
+        if self._stirred.empty():
+            self._stirred.put(None)
+
+    def _done(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
+        self._ended.append((claim, outcome, seconds))
+        if not self._runner.waiting or len(self._ended) >= FLUSH_SIZE:
+            self._stir()
+
+    # The loop
+
+    def run(self, give_up: Callable[[], bool]) -> bool:
+        """Consume until stopped, and return whether everything that was held is settled.
+
+        Args:
+            give_up: Once this is true after a stop, what still runs is released.
+        """
+        self._runner.start()
+        try:
+            while not self._is_over():
+                if self._stopping and give_up():
+                    return self._release_running()
+                self._turn()
+            return True
+        finally:
+            self._runner.stop()
+
+    def _is_over(self) -> bool:
+        if self._held or self._settlements:
+            return False
+        limited = 0 < self._max_tasks <= self._claimed
+        return self._stopping or limited or (self._burst and self._dry)
+
+    def _turn(self) -> None:
+        self._collect()
+        now = time.monotonic()
+        if self._stopping or now - self._progress > STALLED_AFTER:
+            self._hand_back(now)
+        wanted = self._wanted(now)
+        try:
+            if wanted or self._must_flush(now):
+                self._exchange(wanted)
+            self._failures = 0
+        except Exception as error:  # whatever the store does, the loop goes on
+            self._back_off(error)
+        self._wait(time.monotonic())
+
+    def _collect(self) -> None:
+        while self._ended:
+            claim, outcome, seconds = self._ended.popleft()
+            self._held -= 1
+            self._prefetch.observe(seconds)
+            self._progress = time.monotonic()
+            self._settle(claim, outcome)
+            self._finished(claim, outcome)
+
+    def _settle(self, claim: Claim, outcome: Outcome) -> None:
+        if not self._settlements:
+            self._oldest = time.monotonic()
+        self._settlements.append(Settlement(claim, outcome))
+
+    def _hand_back(self, now: float) -> None:
+        """Give unstarted claims to whoever has time for them."""
+        withdrawn = self._runner.withdraw()
+        for claim in withdrawn:
+            self._settle(claim, Released())
+        self._held -= len(withdrawn)
+        self._claimed -= len(withdrawn)
+        if withdrawn:
+            self._prefetch.stalled(now - self._progress)
+            self._next_look = now + self._polling.pause(listening=False)
+
+    def _wanted(self, now: float) -> int:
+        if self._stopping or (now < self._next_look and not self._woken):
+            return 0
+        wanted = self._prefetch.wanted(self._held)
+        if self._max_tasks:
+            wanted = min(wanted, self._max_tasks - self._claimed)
+        return min(wanted, LARGEST_BATCH)
+
+    def _must_flush(self, now: float) -> bool:
+        if not self._settlements:
+            return False
+        return (
+            self._held == 0
+            or len(self._settlements) >= FLUSH_SIZE
+            or now - self._oldest >= FLUSH_AFTER
+        )
+
+    def _exchange(self, wanted: int) -> None:
+        """Send the outcomes, and claim up to ``wanted`` tasks in the same transaction."""
+        settlements = self._settlements
+        if not wanted:
+            self._backend.ack(settlements)
+            self._settlements = []
+            return
+        self._woken = False
+        claims = self._backend.claim(self._queues, wanted, self._lease.worker, settlements)
+        self._settlements = []
+        self._held += len(claims)
+        self._claimed += len(claims)
+        self._dry = not claims
+        now = time.monotonic()
+        if claims:
+            self._progress = now
+            self._polling.active()
+            self._runner.submit(claims)
+        self._next_look = now if len(claims) == wanted else now + self._pause_before_look()
+
+    def _pause_before_look(self) -> float:
+        pause = self._polling.pause(listening=self._listening())
+        if pause >= LOOK_AHEAD_FROM and not self._burst:
+            due = self._backend.due_in(self._queues)
+            pause = pause if due is None else min(pause, due)
+        return pause
+
+    def _wait(self, now: float) -> None:
+        if self._settlements and not self._failures:
+            timeout = self._oldest + FLUSH_AFTER - now
+        elif self._wants_more():
+            timeout = self._next_look - now
+        else:
+            timeout = LONGEST_WAIT
+        if timeout <= 0 or self._woken or self._is_over():
+            return
+        try:
+            self._stirred.get(timeout=min(timeout, LONGEST_WAIT))
+        except Empty:
+            return
+
+    def _wants_more(self) -> bool:
+        full = 0 < self._max_tasks <= self._claimed
+        return not self._stopping and not full and self._prefetch.wanted(self._held) > 0
+
+    def _back_off(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("the store has trouble, trying on: %s", error, exc_info=True)
+        pause = min(LONGEST_BACKOFF, 0.1 * 2.0 ** min(self._failures, 20))
+        self._next_look = time.monotonic() + pause
+        self._woken = False
+
+    def _release_running(self) -> bool:
+        """Give up what still runs, in one write. Its threads end with the process."""
+        self._collect()
+        running = self._runner.running()
+        logger.warning("releasing %d tasks that still run", len(running))
+        for claim in running:
+            self._settle(claim, Released())
+        try:
+            self._backend.ack(self._settlements)
+        except Exception as error:  # the lease runs out, others take the tasks back
+            logger.warning("could not release the tasks: %s", error)
+            return False
+        return True

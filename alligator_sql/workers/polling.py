@@ -1,0 +1,28 @@
+"""How long to wait before the next look at an idle queue."""
+
+LONGEST_DEAF = 1.0
+"""Seconds between looks when nothing would wake the worker."""
+LONGEST_LISTENING = 5.0
+"""Seconds between looks while a listener is known to be alive."""
+
+
+class Polling:
+    """Starts short after activity and doubles.
+
+    Args:
+        shortest: Seconds until the first look after activity.
+    """
+
+    def __init__(self, shortest: float) -> None:
+        self._shortest = shortest
+        self._pause = shortest
+
+    def active(self) -> None:
+        """Note that there was something to do."""
+        self._pause = self._shortest
+
+    def pause(self, *, listening: bool) -> float:
+        """Return the seconds until the next look; each time twice as long, up to a limit."""
+        pause = min(self._pause, LONGEST_LISTENING if listening else LONGEST_DEAF)
+        self._pause = min(max(self._pause, 0.001) * 2, LONGEST_LISTENING) if self._pause else 0.0
+        return pause

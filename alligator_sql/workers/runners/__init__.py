@@ -1,0 +1,1 @@
+"""Where tasks run. Each runner takes claims and hands back what became of them."""

@@ -1,0 +1,60 @@
+"""The one loop that every background service runs."""
+
+import logging
+import random
+import threading
+from abc import ABC, abstractmethod
+
+logger = logging.getLogger(__name__)
+
+LONGEST_BACKOFF = 30.0
+"""Seconds between tries while a service keeps failing."""
+
+
+class Service(threading.Thread, ABC):
+    """Calls :meth:`run_once` again and again until it is stopped.
+
+    No error ends it: it says what is wrong once, tries on with growing pauses, and says
+    when it has recovered.
+
+    Args:
+        name: What the service is called in logs.
+        interval: Seconds between two runs, ±20 % so that workers do not march in step.
+    """
+
+    def __init__(self, name: str, interval: float) -> None:
+        super().__init__(name=f"alligator-{name}", daemon=True)
+        self._title = name
+        self._interval = interval
+        self._stopped = threading.Event()
+        self._failures = 0
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last run succeeded."""
+        return self.is_alive() and self._failures == 0
+
+    @abstractmethod
+    def run_once(self) -> None:
+        """Do the work of the service once."""
+
+    def run(self) -> None:
+        """Run until stopped."""
+        while not self._stopped.is_set():
+            pause = self._interval
+            try:
+                self.run_once()
+            except Exception as error:  # a service outlives any trouble of the store
+                self._failures += 1
+                pause = min(LONGEST_BACKOFF, 0.2 * 2.0 ** min(self._failures, 20))
+                if self._failures == 1:
+                    logger.warning("%s has trouble, trying on: %s", self._title, error)
+            else:
+                if self._failures:
+                    logger.warning("%s works again", self._title)
+                self._failures = 0
+            self._stopped.wait(pause * random.uniform(0.8, 1.2))
+
+    def stop(self) -> None:
+        """Ask the loop to end after the present run."""
+        self._stopped.set()

@@ -1,0 +1,24 @@
+"""Waking the worker when the store has news."""
+
+from collections.abc import Callable, Sequence
+
+from ...backends import Backend
+from .base import Service
+
+WAIT = 1.0
+"""Seconds of one wait, so that the service notices when it is stopped."""
+
+
+class Listener(Service):
+    """Calls ``wake`` whenever the backend says that there may be something to claim."""
+
+    def __init__(self, backend: Backend, queues: Sequence[str], wake: Callable[[], None]) -> None:
+        super().__init__("listener", interval=0.0)
+        self._backend = backend
+        self._queues = queues
+        self._wake = wake
+
+    def run_once(self) -> None:
+        """Wait for news once."""
+        if self._backend.listen(self._queues, WAIT):
+            self._wake()

@@ -1,0 +1,296 @@
+"""The worker: what runs the tasks of a queue."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ..constants import ALL
+from ..exceptions import InvalidOptionError
+from ..execution import perform
+from ..gator import Gator
+from ..lease import TTL, Lease
+from ..messages import Claim
+from ..options import check_queue
+from ..outcomes import Failed, Outcome, Retry, Settlement, Succeeded
+from ..redaction import hide_password
+from .consumer import Consumer
+from .polling import Polling
+from .services.base import Service
+from .services.listener import Listener
+from .services.pruner import KEEP_FAILED, KEEP_SUCCESS, Pruner
+from .services.rescuer import Rescuer
+
+LOGGER = "alligator_sql.worker"
+GRACE = 25.0
+"""Seconds that running tasks get to finish after a stop."""
+
+
+class Worker:
+    """Consumes queues of a gator and runs their tasks.
+
+    Subclasses may override ``starting``, ``interrupt``, ``stopping`` and ``result``.
+
+    Ex::
+
+        Worker(gator, concurrency=8).run_forever()
+
+    Args:
+        gator: The gator whose tasks are run.
+        max_tasks: Stop after so many tasks; 0 for never.
+        to_consume: The queues, most important first: a list, or names with commas. By
+            default the queue of the gator.
+        nap_time: Seconds between looks at an idle queue. The first looks come after a
+            quarter of it; while nothing comes the pause doubles, to 1 s, or to 5 s while
+            new tasks wake the worker.
+        log_level: The level of ``worker.log``.
+        concurrency: How many tasks run at the same time, on threads.
+        burst: Stop when nothing is due.
+        grace: Seconds that running tasks get to finish after a stop.
+        lease: Seconds after which the tasks of a worker that died are taken back.
+        keep_success: Seconds that successful tasks stay in the history.
+        keep_failed: Seconds that failed and canceled tasks stay there.
+
+    Raises:
+        InvalidOptionError: An argument has an impossible value.
+    """
+
+    def __init__(
+        self,
+        gator: Gator,
+        max_tasks: int = 0,
+        to_consume: str | Iterable[str] = ALL,
+        nap_time: float = 0.1,
+        log_level: int | str = logging.INFO,
+        *,
+        concurrency: int = 1,
+        burst: bool = False,
+        grace: float = GRACE,
+        lease: float = TTL,
+        keep_success: float = KEEP_SUCCESS,
+        keep_failed: float = KEEP_FAILED,
+    ) -> None:
+        for name, value, least in (
+            ("max_tasks", max_tasks, 0),
+            ("nap_time", nap_time, 0),
+            ("concurrency", concurrency, 1),
+            ("grace", grace, 0),
+            ("lease", lease, 0.3),
+            ("keep_success", keep_success, 0),
+            ("keep_failed", keep_failed, 0),
+        ):
+            if not value >= least:
+                raise InvalidOptionError(f"{name}={value!r}: give at least {least}.")
+        self.gator = gator
+        self.max_tasks = int(max_tasks)
+        self.to_consume = to_consume
+        self.queues = _queues(gator, to_consume)
+        self.nap_time = nap_time
+        self.log_level = log_level
+        self.concurrency = int(concurrency)
+        self.burst = burst
+        self.grace = grace
+        self.lease = lease
+        self.keep_success = keep_success
+        self.keep_failed = keep_failed
+        self.tasks_complete = 0
+        self.keep_running = False
+        self.log = self.get_log(log_level)
+        self._signals = 0
+        self._interrupted_at: float | None = None
+        self._consumer: Consumer | None = None
+
+    def get_log(self, log_level: int | str) -> logging.Logger:
+        """Return the logger of the worker, set to ``log_level``."""
+        log = logging.getLogger(LOGGER)
+        log.setLevel(log_level.upper() if isinstance(log_level, str) else log_level)
+        return log
+
+    def ident(self) -> str:
+        """Return the name of this worker in messages; it has the process id."""
+        return f"Alligator Worker (#{os.getpid()})"
+
+    def starting(self) -> None:
+        """Say that the worker starts: what it consumes, from where, and how to stop it."""
+        self.keep_running = True
+        if self.max_tasks:
+            end = f"stops after {self.max_tasks} tasks"
+        elif self.burst:
+            end = "stops when nothing is due"
+        else:
+            end = "stop with Ctrl-C or SIGTERM, twice to stop at once"
+        threads = "1 thread" if self.concurrency == 1 else f"{self.concurrency} threads"
+        store = hide_password(self.gator.conn_string) or self.gator.store.name
+        self.log.info(
+            "%s consuming %s from %s with %s; %s",
+            self.ident(),
+            ", ".join(self.queues),
+            store,
+            threads,
+            end,
+            extra={"queues": list(self.queues), "concurrency": self.concurrency, "store": store},
+        )
+
+    def interrupt(self) -> None:
+        """Say that the worker was told to stop. Running tasks are finished first."""
+        self.keep_running = False
+        self.log.info(
+            "%s was told to stop, finishing what runs (up to %g s)", self.ident(), self.grace
+        )
+
+    def stopping(self) -> None:
+        """Say that the worker has stopped."""
+        self.keep_running = False
+        self.log.info(
+            "%s stopped after %d tasks",
+            self.ident(),
+            self.tasks_complete,
+            extra={"tasks": self.tasks_complete},
+        )
+
+    def result(self, result: Any) -> None:
+        """Receive what a successful task returned; does nothing unless overridden."""
+
+    def stop(self) -> None:
+        """Stop as the first signal does; may be called from any thread."""
+        self._signals += 1
+        if self._consumer is not None:
+            self._consumer.stop()
+
+    def run_forever(self) -> int:
+        """Run tasks until stopped, or until ``max_tasks`` or ``burst`` ends it.
+
+        The first SIGTERM or SIGINT stops claiming and hands back what has not started;
+        what runs may finish within ``grace``. Then, or at a second signal, the rest is
+        released to run elsewhere.
+
+        Returns:
+            0, the exit code of a stop in order.
+
+        Raises:
+            StoreUnavailableError: The store does not answer when the worker starts.
+            SchemaError: Its tables are missing or too old.
+        """
+        store = self.gator.store
+        self.gator.open()
+        self._signals = 0
+        self._interrupted_at = None
+        self.starting()
+        with self._signal_handlers(), Lease(store, self.queues, self.lease) as lease:
+            listener = Listener(store, self.queues, self._wake) if store.capabilities.wake else None
+            self._consumer = Consumer(
+                store,
+                self.queues,
+                lease,
+                self.concurrency,
+                self._perform,
+                Polling(self.nap_time / 4),
+                self._finished,
+                lambda: listener is not None and listener.healthy,
+                max_tasks=self.max_tasks,
+                burst=self.burst,
+            )
+            if self._signals:  # one came before the consumer could hear it
+                self._consumer.stop()
+            services = self._services(listener)
+            for service in services:
+                service.start()
+            try:
+                lease.holds = not self._consumer.run(self._give_up)
+            finally:
+                for service in services:
+                    service.stop()
+                self._consumer = None
+        self.stopping()
+        return 0
+
+    def check_and_run_task(self) -> bool:
+        """Run one due task on this thread and return whether there was one.
+
+        An error of the task is logged and recorded, not raised.
+        """
+        store = self.gator.store
+        with Lease(store, self.queues, self.lease) as lease:
+            claims = store.claim(self.queues, 1, lease.worker)
+            for claim in claims:
+                outcome = self._perform(claim)
+                store.ack([Settlement(claim, outcome)])
+                self._finished(claim, outcome)
+            return bool(claims)
+
+    def _services(self, listener: Listener | None) -> list[Service]:
+        store = self.gator.store
+        services: list[Service] = [] if listener is None else [listener]
+        if store.capabilities.lease:
+            services.append(Rescuer(store, self.lease, self._wake))
+        if store.capabilities.retention:
+            services.append(Pruner(store, self.keep_success, self.keep_failed))
+        return services
+
+    def _wake(self) -> None:
+        if self._consumer is not None:
+            self._consumer.wake()
+
+    def _perform(self, claim: Claim) -> Outcome:
+        return perform(claim, self.gator.task_class, self.gator.policy)
+
+    def _finished(self, claim: Claim, outcome: Outcome) -> None:
+        extra = {"task_id": str(claim.id), "func": claim.func, "attempt": claim.attempts}
+        match outcome:
+            case Succeeded(value=value):
+                self.tasks_complete += 1
+                self.log.debug("done: %s", claim.func, extra=extra)
+                self.result(value)
+            case Failed(failure=failure, exception=exception):
+                self.tasks_complete += 1
+                self.log.error(
+                    "failed: %s (task %s): %s", claim.func, claim.id, failure.message,
+                    exc_info=exception, extra=extra,
+                )  # fmt: skip
+            case Retry(delay=delay, exception=exception):
+                self.tasks_complete += 1
+                self.log.warning(
+                    "retrying in %.1f s: %s (task %s)", delay, claim.func, claim.id,
+                    exc_info=exception, extra=extra,
+                )  # fmt: skip
+
+    def _give_up(self) -> bool:
+        """Whether running tasks have had their time after a stop."""
+        if self._interrupted_at is None:
+            self._interrupted_at = time.monotonic()
+            self.interrupt()
+        return self._signals > 1 or time.monotonic() - self._interrupted_at >= self.grace
+
+    @contextmanager
+    def _signal_handlers(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT, where this is the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            self.stop()
+
+        before = {
+            number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _queues(gator: Gator, to_consume: str | Iterable[str]) -> Sequence[str]:
+    if to_consume == ALL:
+        return (gator.queue_name,)
+    names = to_consume.split(",") if isinstance(to_consume, str) else to_consume
+    queues = tuple(check_queue(name.strip()) for name in names)
+    if not queues:
+        raise InvalidOptionError("to_consume names no queue.")
+    return queues

