@@ -103,7 +103,10 @@ def name_of(func: AnyCallable) -> str:
             method, an instance, something from ``__main__``; the message says what to do.
         ForbiddenCallableError: The policy in effect refuses it.
     """
-    return _name_of(func, _policy.get())
+    try:
+        return _name_of(func, _policy.get())
+    except TypeError as error:  # what cannot be hashed is no function either
+        raise _no_function(func) from error
 
 
 @lru_cache(maxsize=4096)
@@ -111,10 +114,7 @@ def _name_of(func: AnyCallable, policy: Policy) -> str:
     module = getattr(func, "__module__", None)
     qualname = getattr(func, "__qualname__", None)
     if module is None or qualname is None or isinstance(func, type):
-        raise UnknownCallableError(
-            f"{func!r} is not a plain function. A worker finds tasks by module and name, so "
-            "enqueue a module-level function that does the call."
-        )
+        raise _no_function(func)
     if module == "__main__":
         raise UnknownCallableError(
             f"{qualname!r} lives in __main__, which is another module in the worker. Move it to a "
@@ -145,6 +145,13 @@ def _name_of(func: AnyCallable, policy: Policy) -> str:
     return name
 
 
+def _no_function(func: Any) -> UnknownCallableError:
+    return UnknownCallableError(
+        f"{func!r} is not a plain function. A worker finds tasks by module and name, so "
+        "enqueue a module-level function that does the call."
+    )
+
+
 def resolve(name: str) -> AnyCallable:
     """Import the function called ``name``, after the policy in effect has allowed it.
 
@@ -162,7 +169,7 @@ def _resolve(name: str, policy: Policy) -> AnyCallable:
     module_name, function_name = policy.check(name)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a module may do anything while it is imported
         raise UnknownModuleError(
             f"Cannot import {module_name!r} for the task {name!r}: {type(error).__name__}: {error}"
         ) from error

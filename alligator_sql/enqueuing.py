@@ -4,7 +4,6 @@ import asyncio
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
@@ -166,9 +165,8 @@ class Enqueuer(ABC):
             ForbiddenCallableError: The policy refuses its function.
         """
         self._check_options(task)
-        assert task.func is not None
         with self.policy.active():
-            func = callables.name_of(task.func)
+            func = callables.name_of(task.called)
             payload = task.serialize()
         self._check_size(func, payload)
         return Message(
@@ -185,10 +183,9 @@ class Enqueuer(ABC):
         )
 
     def _check_options(self, task: Task) -> None:
+        _check_available(task)
         able = self.store.capabilities
         for option, given, can in (
-            ("timeout", task.timeout is not None, False),
-            ("depends_on", task.depends_on is not None, False),
             ("delay_by", task.due.seconds > 0 and not task.due.absolute, able.delay),
             ("delay_until", task.due.absolute, able.delay),
             ("priority", task.priority != 0, able.priority),
@@ -198,12 +195,9 @@ class Enqueuer(ABC):
             ("keep_result", task.keep_result, able.results),
         ):
             if given and not can:
-                nobody = option in ("timeout", "depends_on")
-                who = (
-                    "No backend can yet." if nobody else "PostgreSQL, SQLite and local memory can."
-                )
                 raise Unsupported(
-                    f"The {self.store.name} backend cannot honour the option {option!r}. {who}"
+                    f"The {self.store.name} backend cannot honour the option {option!r}. "
+                    "PostgreSQL, SQLite and local memory can."
                 )
 
     def _check_size(self, func: str, payload: Payload) -> None:
@@ -216,6 +210,7 @@ class Enqueuer(ABC):
 
     def _received(self, task: Task, receipt: Receipt) -> Task:
         if not receipt.duplicate:
+            task.task_id = receipt.task_id or task.task_id
             return task
         task_id = str(receipt.id)
         existing = task
@@ -308,8 +303,10 @@ def run_now(task: Task) -> Any:
     """Run ``task`` in this process until it succeeds or has no retry left.
 
     Raises:
+        Unsupported: It has an option that is not available yet.
         Exception: What the last attempt raised.
     """
+    _check_available(task)
     while True:
         try:
             return task.run()
@@ -318,6 +315,12 @@ def run_now(task: Task) -> Any:
                 raise
             task.retries -= 1
             task.to_retrying()
+
+
+def _check_available(task: Task) -> None:
+    for option in ("timeout", "depends_on"):
+        if getattr(task, option) is not None:
+            raise Unsupported(f"The option {option!r} is not available yet, with any backend.")
 
 
 def _call(task: Task, func: callables.AnyCallable, item: Any) -> Task:
@@ -331,14 +334,13 @@ def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
         yield batch
 
 
-@lru_cache
-def _option_names(task_class: type[Task]) -> frozenset[str]:
+def _option_names(task_class: type[Task]) -> set[str]:
     """The keyword arguments that a task class and its bases take."""
-    names: set[str] = set()
-    for base in task_class.__mro__:
-        if base is object:
-            continue
-        for parameter in inspect.signature(base.__init__).parameters.values():
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                names.add(parameter.name)
-    return frozenset(names - {"self"})
+    return {
+        parameter.name
+        for base in task_class.__mro__
+        if "__init__" in vars(base) and base is not object
+        for parameter in inspect.signature(vars(base)["__init__"]).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and parameter.name != "self"
+    }

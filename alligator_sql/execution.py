@@ -20,7 +20,7 @@ from .exceptions import (
 )
 from .messages import Claim, Failure
 from .outcomes import Failed, Outcome, Retry, Snoozed, Succeeded
-from .retry import delay_after
+from .retry import check_backoff, delay_after
 from .tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -73,14 +73,14 @@ def attempt(task: Task, failures: int) -> Outcome:
 
 def _after_failure(task: Task, failures: int, error: BaseException) -> Outcome:
     failure = _failure(error)
-    if task.retries <= 0:
-        return Failed(failure, error)
-    task.retries -= 1
-    task.to_retrying()
-    delay = delay_after(max(1, failures), task.backoff)
     try:
+        if task.retries <= 0:
+            return Failed(failure, error)
+        task.retries -= 1
+        task.to_retrying()
+        delay = delay_after(max(1, failures), check_backoff(task.backoff))
         payload = task.serialize()
-    except AlligatorException as problem:  # a hook made the task impossible to store
+    except Exception as problem:  # a hook may have made the task impossible to store
         return Failed(_failure(problem), error)
     return Retry(delay, failure, payload, error)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from . import backends, callables, jsontext, options
 from .backends import Backend
-from .backends.legacy import LegacyBackend
+from .backends.legacy import adapt
 from .constants import ALL, FAILED, SUCCESS
 from .enqueuing import MAX_PAYLOAD, Enqueuer, Joined, run_now
 from .exceptions import (
@@ -100,9 +100,7 @@ class Gator(Enqueuer):
             self.backend = self.build_backend(self.conn_string)
         else:
             self.backend = backend_class(self.conn_string)
-        self._store = (
-            self.backend if isinstance(self.backend, Backend) else LegacyBackend(self.backend)
-        )
+        self._store = self.backend if isinstance(self.backend, Backend) else adapt(self.backend)
 
     def build_backend(self, conn_string: str) -> Any:
         """Return the backend for ``conn_string``; subclasses may build another."""

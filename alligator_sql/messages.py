@@ -47,11 +47,13 @@ class Receipt:
 
     ``duplicate`` says that nothing was stored, because a task with this id is known or a
     live one has this unique key; ``id`` and ``payload`` are then those of the existing task.
+    ``task_id`` is the id that users see, where the store has chosen one of its own.
     """
 
     id: UUID
     duplicate: bool = False
     payload: Payload | None = None
+    task_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

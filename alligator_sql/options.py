@@ -78,11 +78,11 @@ def check_delay(seconds: float, name: str = "delay_by") -> Moment:
     Raises:
         InvalidOptionError: Not a finite number, or more than a hundred years.
     """
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+    if not isinstance(seconds, int | float) or not -math.inf < seconds < math.inf:
         raise InvalidOptionError(f"{name}={seconds!r}: give a finite number of seconds.")
     if seconds > LONGEST_DELAY:
         raise InvalidOptionError(f"{name}={seconds!r}: at most {LONGEST_DELAY:.0f} seconds.")
-    return Moment(max(0.0, float(seconds)))
+    return Moment(float(max(0.0, seconds)))
 
 
 def check_moment(when: Due, name: str = "delay_until") -> Moment:
@@ -100,7 +100,7 @@ def check_moment(when: Due, name: str = "delay_until") -> Moment:
         when = when.timestamp()
     elif isinstance(when, date):
         raise InvalidOptionError(f"{name}={when!r}: a date has no time; give an aware datetime.")
-    if not isinstance(when, int | float) or not math.isfinite(when):
+    if not isinstance(when, int | float) or not -math.inf < when < math.inf:
         raise InvalidOptionError(
             f"{name}={when!r}: give an aware datetime or a Unix timestamp in seconds."
         )
@@ -108,7 +108,7 @@ def check_moment(when: Due, name: str = "delay_until") -> Moment:
         raise InvalidOptionError(
             f"{name}={when!r} lies after the year 9999. A timestamp is in seconds."
         )
-    return Moment(max(0.0, float(when)), absolute=True)
+    return Moment(float(max(0.0, when)), absolute=True)
 
 
 def check_expiry(expires: Expiry) -> Moment:

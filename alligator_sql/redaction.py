@@ -2,7 +2,7 @@
 
 import re
 
-_USER_INFO = re.compile(r"(?<=://)([^/@]*?):[^/]*@(?=[^@]*$)")
+_USER_INFO = re.compile(r"(?<=://)([^/@:]*):.*@")  # up to the last @: rather too much than a part
 _PARAMETER = re.compile(r"(?i)(password|passwd|secret|token)=[^&\s]*")
 
 

@@ -5,7 +5,6 @@ best spread when many tasks fail together. A number is a fixed delay, ``0`` retr
 once as Alligator 1.0 did, a list gives the delay of each retry and repeats its last.
 """
 
-import math
 import random
 from collections.abc import Sequence
 
@@ -15,21 +14,25 @@ Backoff = float | Sequence[float] | None
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 3600.0
+LONGEST_FIXED_DELAY = 100 * 366 * 86_400.0
+"""A hundred years in seconds: what every store can add to its now."""
 
 
 def check_backoff(backoff: Backoff) -> Backoff:
     """Return ``backoff`` if it is one.
 
     Raises:
-        InvalidOptionError: Not None, a finite number ≥ 0 or a filled list of them.
+        InvalidOptionError: Not None, a number from 0 to a hundred years in seconds, or a
+            filled list of them.
     """
     delays = backoff if isinstance(backoff, list | tuple) else [] if backoff is None else [backoff]
     usable = all(
-        isinstance(delay, int | float) and math.isfinite(delay) and delay >= 0 for delay in delays
+        isinstance(delay, int | float) and 0 <= delay <= LONGEST_FIXED_DELAY for delay in delays
     )
     if not usable or (not delays and backoff is not None):
         raise InvalidOptionError(
-            f"backoff={backoff!r}: give None (exponential), seconds ≥ 0, or a list of seconds."
+            f"backoff={backoff!r}: give None (exponential), seconds from 0 to "
+            f"{LONGEST_FIXED_DELAY:.0f}, or a list of seconds."
         )
     return backoff
 

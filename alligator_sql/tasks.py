@@ -130,6 +130,17 @@ class Task:
         self.func_args = args
         self.func_kwargs = kwargs
 
+    @property
+    def called(self) -> callables.AnyCallable:
+        """The function of this task.
+
+        Raises:
+            InvalidOptionError: It has none yet.
+        """
+        if self.func is None:
+            raise InvalidOptionError("This task has no function yet: use to_call() first.")
+        return self.func
+
     def to_waiting(self) -> None:
         """Set the status to waiting."""
         self.status = WAITING
@@ -158,9 +169,7 @@ class Task:
             UnknownCallableError: The function or a hook has no importable name.
             ForbiddenCallableError: The policy refuses the function or a hook.
         """
-        if self.func is None:
-            raise InvalidOptionError("This task has no function yet: use to_call() first.")
-        data: dict[str, Any] = {"task_id": self.task_id, "func": callables.name_of(self.func)}
+        data: dict[str, Any] = {"task_id": self.task_id, "func": callables.name_of(self.called)}
         if self.func_args:
             data["args"] = self.func_args
         if self.func_kwargs:
@@ -221,12 +230,11 @@ class Task:
         passed to ``on_error`` and raised again; an error of ``on_error`` or
         ``on_success`` itself is logged and changes nothing about the outcome.
         """
-        if self.func is None:
-            raise InvalidOptionError("This task has no function yet: use to_call() first.")
+        func = self.called
         try:
             if self.on_start is not None:
                 self.on_start(self)
-            result = self.func(*self.func_args, **self.func_kwargs)
+            result = func(*self.func_args, **self.func_kwargs)
             if iscoroutine(result):
                 result = coroutines.run(result)
         except BaseException as error:
@@ -250,7 +258,7 @@ class Task:
 def _check_retries(retries: int) -> int:
     try:
         checked = int(retries)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         checked = -1
     if not 0 <= checked <= 1_000_000:
         raise InvalidOptionError(f"retries={retries!r}: give a whole number from 0 to 1000000.")

@@ -89,18 +89,20 @@ def offline(url: str, names: Names) -> None:
 def online(url: str, names: Names) -> None:
     """Execute the statements in one transaction, alone."""
     engine = engines.create(url)
-    with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("begin immediate")
-        else:
-            names = begin_on_postgresql(connection, names)
-        configure(names, connection=connection)
-        if context.get_context().opts.get("dont_mutate"):
-            context.run_migrations()
-        else:
-            migrate(connection, names)
-        connection.commit()
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("begin immediate")
+            else:
+                names = begin_on_postgresql(connection, names)
+            configure(names, connection=connection)
+            if context.get_context().opts.get("dont_mutate"):
+                context.run_migrations()
+            else:
+                migrate(connection, names)
+            connection.commit()
+    finally:
+        engine.dispose()
 
 
 def migrate(connection: Connection, names: Names) -> None:

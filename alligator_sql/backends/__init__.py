@@ -29,9 +29,8 @@ def build(conn_string: str, **options: Any) -> Backend:
         known = ", ".join(
             f"{name}:// (pip install '{pip}')" for name, (_, _, pip) in _SCHEMES.items()
         )
-        raise UnknownBackendError(
-            f"No backend for {scheme or 'this connection string'}://. Known: {known}."
-        )
+        given = f"{scheme}://" if scheme else "a connection string without a scheme"
+        raise UnknownBackendError(f"No backend for {given}. Known: {known}.")
     module, class_name, _ = _SCHEMES[scheme]
     if options and class_name != "SQLBackend":
         raise Unsupported(f"{', '.join(options)}: only the SQL backends have this option.")

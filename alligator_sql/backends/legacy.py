@@ -7,6 +7,7 @@ declares almost no capability.
 import inspect
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
@@ -46,11 +47,6 @@ class LegacyBackend(Backend):
 
     def __init__(self, client: LegacyClient) -> None:
         self.client = client
-        parameters = inspect.signature(client.push).parameters.values()
-        self._delays = any(
-            parameter.name == "delay_until" or parameter.kind is parameter.VAR_KEYWORD
-            for parameter in parameters
-        )
 
     def open(self) -> None:
         """Do nothing: the client connects as it likes."""
@@ -67,8 +63,10 @@ class LegacyBackend(Backend):
             self._refuse_options(message)
             delay = message.due.seconds
             due = delay if message.due.absolute else SYSTEM_CLOCK.now() + delay
-            self._push(message.queue, message.task_id, message.payload, due if delay else None)
-            receipts.append(Receipt(message.id))
+            task_id = self._push(
+                message.queue, message.task_id, message.payload, due if delay else None
+            )
+            receipts.append(Receipt(message.id, task_id=task_id))
         return receipts
 
     def _refuse_options(self, message: Message) -> None:
@@ -76,15 +74,14 @@ class LegacyBackend(Backend):
             if getattr(message, option):
                 raise self.cannot(f"honour the option {option}", CAN_JOIN.replace("can", "do"))
 
-    def _push(self, queue: str, task_id: str, payload: Payload, due: float | None) -> None:
+    def _push(self, queue: str, task_id: str, payload: Payload, due: float | None) -> str | None:
         if due is None:
-            self.client.push(queue, task_id, payload)
-        elif self._delays:
-            self.client.push(queue, task_id, payload, delay_until=due)
-        else:
-            raise Unsupported(
-                f"{type(self.client).__name__}.push() has no delay_until, so it cannot delay tasks."
-            )
+            return self.client.push(queue, task_id, payload)
+        if self.capabilities.delay:
+            return self.client.push(queue, task_id, payload, delay_until=due)
+        raise Unsupported(
+            f"{type(self.client).__name__}.push() has no delay_until, so it cannot delay tasks."
+        )
 
     def claim(
         self,
@@ -109,20 +106,17 @@ class LegacyBackend(Backend):
     def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
         """Push what is to run again; the rest is gone already."""
         for claim, outcome in ((one.claim, one.outcome) for one in settlements):
-            payload, delay = claim.payload, 0.0
-            match outcome:
-                case Retry(delay=delay, payload=payload):
-                    pass
-                case Snoozed(delay=delay):
-                    pass
-                case Released():
-                    pass
-                case _:
-                    continue
-            assert payload is not None
-            due = SYSTEM_CLOCK.now() + delay if delay and self._delays else None
-            self._push(claim.queue, _task_id(payload), payload, due)
+            if isinstance(outcome, Retry):
+                self._push_again(claim.queue, outcome.payload, outcome.delay)
+            elif isinstance(outcome, Snoozed) and claim.payload is not None:
+                self._push_again(claim.queue, claim.payload, outcome.delay)
+            elif isinstance(outcome, Released) and claim.payload is not None:
+                self._push_again(claim.queue, claim.payload, 0.0)
         return {one.claim.id for one in settlements}
+
+    def _push_again(self, queue: str, payload: Payload, delay: float) -> None:
+        due = SYSTEM_CLOCK.now() + delay if delay and self.capabilities.delay else None
+        self._push(queue, _task_id(payload), payload, due)
 
     def heartbeat(self, worker: WorkerRecord, *, first: bool = False) -> bool:
         """Do nothing: there are no leases."""
@@ -150,6 +144,22 @@ class LegacyBackend(Backend):
     def cancel(self, queue: str, task_id: str) -> Payload | None:
         """Take one task out of its queue and return it."""
         return self.client.get(queue, task_id)
+
+
+class DelayingLegacyBackend(LegacyBackend):
+    """The same for a client whose ``push`` takes ``delay_until``."""
+
+    capabilities: ClassVar[Capabilities] = replace(LegacyBackend.capabilities, delay=True)
+
+
+def adapt(client: LegacyClient) -> LegacyBackend:
+    """Return ``client`` as a backend that can do what the client can."""
+    parameters = inspect.signature(client.push).parameters.values()
+    delays = any(
+        parameter.name == "delay_until" or parameter.kind is parameter.VAR_KEYWORD
+        for parameter in parameters
+    )
+    return DelayingLegacyBackend(client) if delays else LegacyBackend(client)
 
 
 def _claim(queue: str, task_id: str, payload: Payload, worker: UUID) -> Claim:

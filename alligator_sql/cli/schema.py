@@ -1,10 +1,12 @@
-"""``alligator-sql schema``: the tables of the queue."""
+"""``alligator-sql schema``: the tables of the queue.
+
+Alembic is imported by the commands: a worker, which is another command, does without.
+"""
 
 from typing import Annotated
 
 import typer
 
-from ..backends.sql import migrating
 from ..backends.sql.schema import REVISION
 from ..backends.sql.tables import DEFAULT_PREFIX
 from .console import masked
@@ -23,6 +25,8 @@ def upgrade(
     schema: Schema = None,
 ) -> None:
     """Create the tables, or bring them up to date. Safe to run from many places at once."""
+    from ..backends.sql import migrating
+
     migrating.upgrade(dsn, revision, prefix=prefix, schema=schema)
     _show_revision(dsn, prefix, schema)
 
@@ -38,6 +42,8 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Take the tables back to an older revision. What that did not have is lost."""
+    from ..backends.sql import migrating
+
     if not yes:
         question = (
             f"Take the tables {prefix}* in {masked(dsn)} back to {revision}? "
@@ -57,6 +63,8 @@ def current(dsn: Dsn, prefix: Prefix = DEFAULT_PREFIX, schema: Schema = None) ->
 @app.command()
 def check(dsn: Dsn, prefix: Prefix = DEFAULT_PREFIX, schema: Schema = None) -> None:
     """Compare the database with this release; exit code 1 when they differ."""
+    from ..backends.sql import migrating
+
     differences = migrating.check(dsn, prefix=prefix, schema=schema)
     if not differences:
         typer.echo(f"The tables are as release {REVISION} of the schema wants them.")
@@ -77,9 +85,13 @@ def sql(
     schema: Schema = None,
 ) -> None:
     """Print the statements of an upgrade for somebody else to run. Connects to nothing."""
+    from ..backends.sql import migrating
+
     typer.echo(migrating.sql(dsn, revision, prefix=prefix, schema=schema), nl=False)
 
 
 def _show_revision(dsn: str, prefix: str, schema: str | None) -> None:
+    from ..backends.sql import migrating
+
     revision = migrating.current(dsn, prefix=prefix, schema=schema)
     typer.echo(f"revision {revision}" if revision else "no revision: there are no tables")

@@ -6,18 +6,17 @@ import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..constants import ALL
 from ..exceptions import AlligatorException, StoreUnavailableError
+from ..gator import Gator
+from ..workers.worker import GRACE, Worker
 from .console import one_line
 from .logging import set_up
 from .parameters import PREFIX_HELP, Dsn, Schema
-
-if TYPE_CHECKING:
-    from ..gator import Gator
 
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts to reach a store that does not answer."""
@@ -71,7 +70,7 @@ def run(
         typer.Option(
             min=0, envvar="ALLIGATOR_GRACE", help="Seconds that running tasks get at a stop."
         ),
-    ] = 25.0,
+    ] = GRACE,
     allow: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,8 +102,6 @@ def run(
     schema: Schema = None,
 ) -> None:
     """Run tasks until SIGTERM or Ctrl-C; a second one does not wait for those that run."""
-    from .. import Gator, Worker
-
     names = [name.strip() for name in queues.split(",")]
     if not all(names):
         raise typer.BadParameter(f"an empty name in {queues!r}", param_hint="--queues")
@@ -119,7 +116,7 @@ def run(
             gator,
             max_tasks=max_tasks,
             to_consume=names,
-            log_level=logging.getLevelNamesMapping()[log_level],
+            log_level=log_level.value,
             concurrency=concurrency,
             burst=burst,
             grace=grace,
@@ -130,7 +127,7 @@ def run(
     sys.exit(worker.run_forever())
 
 
-def _connect(gator: "Gator", patience: float) -> None:
+def _connect(gator: Gator, patience: float) -> None:
     """Open the store, and wait up to ``patience`` seconds until it answers."""
     deadline = time.monotonic() + patience
     pause = 0.1

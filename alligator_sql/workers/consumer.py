@@ -237,7 +237,7 @@ class Consumer:
     def _back_off(self, error: Exception) -> None:
         self._failures += 1
         if self._failures == 1:
-            logger.warning("the store has trouble, trying on: %s", error, exc_info=True)
+            logger.warning("the store has trouble, trying on: %s", error, exc_info=error)
         pause = min(LONGEST_BACKOFF, 0.1 * 2.0 ** min(self._failures, 20))
         self._next_look = time.monotonic() + pause
         self._woken = False

@@ -84,8 +84,8 @@ class Worker:
             ("keep_success", keep_success, 0),
             ("keep_failed", keep_failed, 0),
         ):
-            if not value >= least:
-                raise InvalidOptionError(f"{name}={value!r}: give at least {least}.")
+            if not isinstance(value, int | float) or not value >= least:
+                raise InvalidOptionError(f"{name}={value!r}: give a number, at least {least}.")
         self.gator = gator
         self.max_tasks = int(max_tasks)
         self.to_consume = to_consume
@@ -245,7 +245,7 @@ class Worker:
             case Succeeded(value=value):
                 self.tasks_complete += 1
                 self.log.debug("done: %s", claim.func, extra=extra)
-                self.result(value)
+                self._pass_on(value)
             case Failed(failure=failure, exception=exception):
                 self.tasks_complete += 1
                 self.log.error(
@@ -258,6 +258,12 @@ class Worker:
                     "retrying in %.1f s: %s (task %s)", delay, claim.func, claim.id,
                     exc_info=exception, extra=extra,
                 )  # fmt: skip
+
+    def _pass_on(self, value: Any) -> None:
+        try:
+            self.result(value)
+        except Exception:  # the task is done, whatever a subclass makes of its result
+            self.log.exception("%s.result() failed", type(self).__name__)
 
     def _give_up(self) -> bool:
         """Whether running tasks have had their time after a stop."""
@@ -273,7 +279,7 @@ class Worker:
             yield
             return
 
-        def handle(number: int, frame: FrameType | None) -> None:
+        def handle(_number: int, _frame: FrameType | None) -> None:
             self.stop()
 
         before = {

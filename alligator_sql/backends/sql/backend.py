@@ -107,7 +107,7 @@ class SQLBackend(Backend):
         self._ready = False
         self._notified: dict[str, float] = {}
         self._last_stray_search = time.monotonic()
-        self._local = threading.local()
+        self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
 
     # Opening and closing
 
@@ -119,7 +119,9 @@ class SQLBackend(Backend):
             self._ready = True
 
     def close(self) -> None:
-        """Close the connections, unless they are the application's."""
+        """Close the connections, but not the pool of an engine of the application."""
+        while self._listeners:
+            self._listeners.popitem()[1].close()
         if self._owns_engine:
             self.engine.dispose()
 
@@ -154,8 +156,9 @@ class SQLBackend(Backend):
     def enqueue(self, messages: Sequence[Message], connection: Any = None) -> list[Receipt]:
         """Store messages of one queue; with ``connection`` in its transaction."""
         if connection is not None:
-            steps = self._enqueue(messages, joined=connection)
-            return joining.run(connection, steps, self._dialect.name)
+            joined = joining.unscoped(connection)
+            steps = self._enqueue(messages, joined=joined)
+            return joining.run(joined, steps, self._dialect.name)
         self.open()
         steps = self._enqueue(messages, joined=None)
         if self._is_sqlite:
@@ -166,8 +169,9 @@ class SQLBackend(Backend):
 
     async def aenqueue(self, messages: Sequence[Message], connection: Any) -> list[Receipt]:
         """Store messages of one queue in the transaction of an asynchronous connection."""
-        steps = self._enqueue(messages, joined=connection)
-        return await joining.arun(connection, steps, self._dialect.name)
+        joined = joining.unscoped(connection)
+        steps = self._enqueue(messages, joined=joined)
+        return await joining.arun(joined, steps, self._dialect.name)
 
     def is_async(self, connection: Any) -> bool:
         """Whether ``connection`` needs :meth:`aenqueue`."""
@@ -344,15 +348,15 @@ class SQLBackend(Backend):
 
     def listen(self, queues: Sequence[str], timeout: float) -> bool:
         """Wait for a notification, or on SQLite for any commit."""
-        topics = tuple(queues)
-        if getattr(self._local, "topics", None) != topics:
-            self._local.listener = self._listener(topics)
-            self._local.topics = topics
+        key = (threading.get_ident(), tuple(queues))
+        listener = self._listeners.get(key)
+        if listener is None:
+            self._listeners[key] = self._listener(queues)
             return True  # whatever came before the listener stood is news
         try:
-            return bool(self._local.listener.wait(timeout))
+            return listener.wait(timeout)
         except StoreUnavailableError:
-            self._local.topics = None
+            self._listeners.pop(key, listener).close()
             raise
 
     def _listener(self, topics: Sequence[str]) -> Listener:

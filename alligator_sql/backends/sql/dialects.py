@@ -1,8 +1,9 @@
 """What differs between PostgreSQL and SQLite: the statements of the hot path.
 
 ``postgresql.py`` and ``sqlite.py`` hold them, everything else is in ``statements.py``, once
-for both. The methods of a dialect are *steps*: they yield a statement with its parameters and are sent its rows, so that one definition runs on
-a SQLAlchemy connection, on a raw driver connection of the caller, and on asynchronous ones.
+for both. The methods of a dialect are *steps*: they yield a statement with its parameters
+and are sent its rows, so that one definition runs on a SQLAlchemy connection, on a raw
+driver connection of the caller, and on asynchronous ones.
 """
 
 import json

@@ -1,6 +1,7 @@
 """SQLAlchemy engines as the queue needs them."""
 
 import sqlite3
+import time
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -30,7 +31,8 @@ def create(conn_string: str) -> Engine:
         return _postgresql(url)
     except ModuleNotFoundError as error:
         raise UnknownBackendError(
-            f"{url.get_backend_name()}:// needs {error.name}: pip install 'alligator-sql[postgres]'."
+            f"{url.get_backend_name()}:// needs {error.name}: "
+            "pip install 'alligator-sql[postgres]'."
         ) from error
 
 
@@ -80,7 +82,21 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: PoolProxiedConnection) -> None:
-        connection.execute("pragma journal_mode = wal")
+        _use_wal(connection)
         connection.execute("pragma synchronous = full")
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to WAL; it stays so. SQLite itself does not wait for others in this."""
+    deadline = time.monotonic() + SQLITE_LOCK_TIMEOUT
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)

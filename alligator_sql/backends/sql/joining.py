@@ -45,12 +45,26 @@ def is_async(connection: Any) -> bool:
     )
 
 
+def unscoped(connection: Any) -> Any:
+    """Return the session of the present scope for a scoped one, anything else as it is.
+
+    Scoped sessions hand on only some of what a session has.
+    """
+    if _is_a(connection, "sqlalchemy.orm", "scoped_session") or _is_a(
+        connection, "sqlalchemy.ext.asyncio", "async_scoped_session"
+    ):
+        return connection()
+    return connection
+
+
 def run(connection: Any, steps: Steps[T], dialect: str) -> T:
     """Run ``steps`` in the transaction of a synchronous ``connection`` to a ``dialect`` database.
 
     Raises:
-        Unsupported: It leads to another kind of database.
+        Unsupported: It is asynchronous, or leads to another kind of database.
     """
+    if is_async(connection):
+        raise Unsupported(f"{type(connection).__name__} is asynchronous: it has to be awaited.")
     if isinstance(connection, sqlite3.Connection):
         _check_dialect("sqlite", dialect)
         return drive(steps, on_sqlite3(connection))
@@ -75,7 +89,8 @@ def can_notify(connection: Any) -> bool:
     sync = getattr(connection, "sync_session", getattr(connection, "sync_connection", connection))
     if isinstance(sync, Connection):
         return not isinstance(sync.get_transaction(), TwoPhaseTransaction)
-    return not getattr(sync, "twophase", False)
+    prepared_by_driver = getattr(sync, "_tpc", None) is not None  # psycopg tells it nowhere else
+    return not prepared_by_driver and not getattr(sync, "twophase", False)
 
 
 def _is_a(connection: Any, module: str, *names: str) -> bool:

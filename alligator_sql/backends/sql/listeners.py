@@ -92,5 +92,6 @@ class SQLiteListener:
 def _own_connection(engine: Engine) -> object:
     """Return a driver connection that belongs to no pool any more."""
     pooled = engine.raw_connection()
+    connection = pooled.driver_connection
     pooled.detach()
-    return pooled.driver_connection
+    return connection

@@ -49,7 +49,7 @@ class Marks:
             return sorted(self._marks.items(), reverse=True)
 
     def full_is_due(self, now: float, *, short: bool) -> bool:
-        """Whether to claim from the front; ``short`` after a bounded claim that found too little."""
+        """Whether to claim from the front; ``short`` says that a bounded claim found too little."""
         if short and self._cost <= CHEAP:
             return True
         return now - self._last_full >= max(SHORTEST_PAUSE, 10 * self._cost)

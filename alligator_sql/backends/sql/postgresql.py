@@ -102,7 +102,8 @@ class PostgreSQL:
             with pick as materialized (
                 select x.id
                   from unnest(cast(:priorities as smallint[]), cast(:mark_run_ats as float8[]),
-                              cast(:mark_ids as uuid[])) with ordinality as m(priority, run_at, id, place)
+                              cast(:mark_ids as uuid[]))
+                       with ordinality as m(priority, run_at, id, place)
                  cross join lateral (
                        select id from {tasks}
                         where queue = :queue and priority = m.priority and run_at <= now()
@@ -139,6 +140,7 @@ class PostgreSQL:
             select {held}
               from held
         """
+        place = "array_position(cast(:ids as uuid[]), id)"
         # The fence is part of the DELETE itself, so that it is checked again on the newest
         # version of a row that somebody else has just changed.
         self._end = f"""
@@ -146,10 +148,10 @@ class PostgreSQL:
                 delete from {tasks}
                  where id = any(cast(:ids as uuid[]))
                    and status + 0 = {RUNNING} and worker_id = :worker
-                   and lease = (cast(:leases as bigint[]))[array_position(cast(:ids as uuid[]), id)]
+                   and lease = (cast(:leases as bigint[]))[{place}]
                 returning id, queue, func, priority, attempts, crashes, created_at, run_at,
                           started_at, worker_id, unique_key, tags,
-                          array_position(cast(:ids as uuid[]), id) as place
+                          {place} as place
             )
             insert into {finished} (id, queue, func, priority, attempts, crashes, created_at,
                                     run_at, started_at, worker_id, unique_key, tags, status,
@@ -163,15 +165,15 @@ class PostgreSQL:
         """
         self._put_back = f"""
             update {tasks}
-               set status = (cast(:statuses as smallint[]))[array_position(cast(:ids as uuid[]), id)],
+               set status = (cast(:statuses as smallint[]))[{place}],
                    attempts = attempts
-                       - (cast(:refunds as smallint[]))[array_position(cast(:ids as uuid[]), id)],
+                       - (cast(:refunds as smallint[]))[{place}],
                    run_at = coalesce(now() + make_interval(secs =>
-                       (cast(:delays as float8[]))[array_position(cast(:ids as uuid[]), id)]), run_at),
+                       (cast(:delays as float8[]))[{place}]), run_at),
                    worker_id = null, started_at = null
              where id = any(cast(:ids as uuid[]))
                and status + 0 = {RUNNING} and worker_id = :worker
-               and lease = (cast(:leases as bigint[]))[array_position(cast(:ids as uuid[]), id)]
+               and lease = (cast(:leases as bigint[]))[{place}]
             returning id
         """
 

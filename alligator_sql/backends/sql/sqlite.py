@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 from uuid import UUID
 
@@ -37,27 +38,28 @@ class SQLite:
         tasks, payloads, finished, workers = (
             names.table(table) for table in ("tasks", "payloads", "finished", "workers")
         )
-        now = self.now
+        now, m, d = self.now, partial(_field, "m"), partial(_field, "d")
         # Each statement starts with INSERT: that is how the sqlite3 module knows that it
         # has to open a transaction. The order is that of PostgreSQL, for the same reasons.
         self._enqueue = f"""insert into {tasks}
-                (id, queue, priority, run_at, created_at, expires_at, status, func, unique_key, tags)
-            select json_extract(m.value, '$.id'), json_extract(m.value, '$.queue'), json_extract(m.value, '$.priority'),
-                   max({now}, coalesce(json_extract(m.value, '$.run_at'), {now} + json_extract(m.value, '$.delay'))),
+                (id, queue, priority, run_at, created_at, expires_at, status, func, unique_key,
+                 tags)
+            select {m("id")}, {m("queue")}, {m("priority")},
+                   max({now}, coalesce({m("run_at")}, {now} + {m("delay")})),
                    {now},
-                   coalesce(json_extract(m.value, '$.expires_at'), {now} + json_extract(m.value, '$.expires_in')),
-                   json_extract(m.value, '$.status'), json_extract(m.value, '$.func'), json_extract(m.value, '$.unique_key'),
-                   json_extract(m.value, '$.tags')
+                   coalesce({m("expires_at")}, {now} + {m("expires_in")}),
+                   {m("status")}, {m("func")}, {m("unique_key")},
+                   {m("tags")}
               from json_each(:messages) as m
-             where not exists (select 1 from {payloads} p where p.id = json_extract(m.value, '$.id'))
+             where not exists (select 1 from {payloads} p where p.id = {m("id")})
              order by m.key
             on conflict do nothing
             returning id
         """
         self._enqueue_payloads = f"""insert into {payloads} (id, payload)
-            select json_extract(m.value, '$.id'), json_extract(m.value, '$.payload')
+            select {m("id")}, {m("payload")}
               from json_each(:messages) as m
-             where json_extract(m.value, '$.id') in (select value from json_each(:new))
+             where {m("id")} in (select value from json_each(:new))
             on conflict do nothing
         """
         self._priorities = f"""
@@ -90,14 +92,14 @@ class SQLite:
              where id = :id and status in ({CLAIMABLE_SQL})
             returning {held}
         """
-        fence = f"""join {tasks} t on t.id = json_extract(d.value, '$.id') and t.lease = json_extract(d.value, '$.lease')
+        fence = f"""join {tasks} t on t.id = {d("id")} and t.lease = {d("lease")}
              where t.worker_id = :worker and t.status = {RUNNING}"""
         self._end = f"""insert into {finished}
                 (id, queue, func, priority, attempts, crashes, created_at, run_at, started_at,
                  worker_id, unique_key, tags, status, reason, finished_at)
-            select t.id, t.queue, t.func, t.priority, t.attempts - json_extract(d.value, '$.refund'),
+            select t.id, t.queue, t.func, t.priority, t.attempts - {d("refund")},
                    t.crashes, t.created_at, t.run_at, t.started_at, t.worker_id, t.unique_key,
-                   t.tags, json_extract(d.value, '$.status'), json_extract(d.value, '$.reason'), {now}
+                   t.tags, {d("status")}, {d("reason")}, {now}
               from json_each(:rows) as d {fence}
             returning id
         """
@@ -105,8 +107,8 @@ class SQLite:
         self._put_back = f"""update {tasks}
                set status = d.status, attempts = attempts - d.refund,
                    run_at = coalesce({now} + d.delay, run_at), worker_id = null, started_at = null
-              from (select t.id, json_extract(d.value, '$.status') as status, json_extract(d.value, '$.refund') as refund,
-                           json_extract(d.value, '$.delay') as delay
+              from (select t.id, {d("status")} as status, {d("refund")} as refund,
+                           {d("delay")} as delay
                       from json_each(:rows) as d {fence}) as d
              where {tasks}.id = d.id
             returning id
@@ -183,3 +185,8 @@ class SQLite:
     def key(self, value: UUID) -> str:
         """Return ``value`` as the driver takes it."""
         return value.hex
+
+
+def _field(row: str, name: str) -> str:
+    """The SQL for one field of a row that travels as JSON."""
+    return f"json_extract({row}.value, '$.{name}')"

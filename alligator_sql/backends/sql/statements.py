@@ -94,7 +94,7 @@ class Statements:
             )
             .scalar_subquery()
         )
-        self.next_due: Select[Any] = select(func.min(next_due), now).select_from(found)
+        self.next_due: Select[Any, Any] = select(func.min(next_due), now).select_from(found)
 
         self.waiting_task: Select[Any] = (
             select(tasks, payloads.c.payload)

@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, TextClause, text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy import URL, Connection, TextClause, text
 
 from .dialects import Parameters, Rows, Steps
 
@@ -90,4 +89,5 @@ def _clause(sql: str) -> TextClause:
 
 @cache
 def _psycopg_sql(sql: str) -> bytes:
-    return str(text(sql).compile(dialect=PGDialect_psycopg())).encode()
+    dialect = URL.create("postgresql+psycopg").get_dialect()()
+    return str(text(sql).compile(dialect=dialect)).encode()

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
@@ -21,7 +22,6 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
-    BigInteger,
     MetaData,
     SmallInteger,
     Table,
@@ -29,6 +29,7 @@ from sqlalchemy import (
     TypeDecorator,
     Uuid,
 )
+from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 from sqlalchemy.types import TypeEngine
 
 from ...exceptions import InvalidOptionError
@@ -54,8 +55,10 @@ class Timestamp(TypeDecorator[datetime]):
         return value.timestamp()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None or isinstance(value, datetime):
-            return value
+        if value is None:
+            return None
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
         return datetime.fromtimestamp(value, UTC)
 
 
@@ -90,6 +93,9 @@ class Names:
                     f"{name!r} cannot be a table prefix or a schema: use a to z, 0 to 9 and _, at "
                     "most 40 characters, not starting with a digit."
                 )
+        # Names stand unquoted in SQL text.
+        if self.schema in RESERVED_WORDS:
+            raise InvalidOptionError(f"{self.schema!r} is a reserved word of SQL, not a schema.")
 
     def table(self, name: str) -> str:
         """Return the full name of the table or view ``name``, for use in SQL text."""

@@ -36,7 +36,8 @@ def _all_tasks(names: Names, moment: Moment, seconds: Seconds) -> str:
     def part(table: str, finished_at: str, reason: str) -> str:
         run_seconds = seconds("started_at", finished_at) if finished_at != "null" else "null"
         return (
-            f"select id, queue, func, case status {words} end as status, priority, attempts, crashes, "
+            f"select id, queue, func, case status {words} end as status, "
+            "priority, attempts, crashes, "
             f"{moment('created_at')} as created_at, {moment('run_at')} as run_at, "
             f"{moment('started_at')} as started_at, {moment(finished_at)} as finished_at, "
             f"{seconds('run_at', 'started_at')} as wait_seconds, {run_seconds} as run_seconds, "

@@ -1,0 +1,1 @@
+"""Help for tests: the conformance suite for backends, and moving a store in time."""

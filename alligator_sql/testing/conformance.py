@@ -1,0 +1,686 @@
+"""The behaviour that every backend has, as a pytest class that anybody may subclass.
+
+Ex::
+
+    from alligator_sql.testing.conformance import BackendConformance
+
+    class TestMyBackend(BackendConformance):
+        @pytest.fixture
+        def backend(self):
+            backend = MyBackend("mine://")
+            yield backend
+            backend.close()
+
+        def advance(self, backend, seconds):
+            backend.clock.advance(seconds)
+
+``Capabilities`` decide what is asked: what a backend declares has to work, and what it does
+not declare has to be refused with ``Unsupported``.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from ..backends import Backend
+from ..constants import CANCELED, DELAYED, FAILED, RETRYING, RUNNING, SUCCESS, WAITING
+from ..exceptions import UnknownTaskError, Unsupported
+from ..ids import id_of, new_id
+from ..messages import Claim, Failure, Message, Moment, Payload, WorkerRecord
+from ..outcomes import Failed, Outcome, Released, Retry, Settlement, Snoozed, Succeeded
+
+TTL = 30.0
+FAILURE = Failure("ValueError", "no such follower", "Traceback …\nValueError: no such follower")
+
+
+def needs(*capabilities: str) -> Callable[[Any], Any]:
+    """Ask a test only of backends that declare ``capabilities``."""
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        @wraps(test)
+        def guarded(self: Any, backend: Backend, *args: Any, **kwargs: Any) -> None:
+            missing = [name for name in capabilities if not getattr(backend.capabilities, name)]
+            if missing:
+                pytest.skip(f"the {backend.name} backend does not declare {', '.join(missing)}")
+            test(self, backend, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def message(
+    queue: str = "mail", payload: Payload = '{"func":"tests:f"}', **changes: Any
+) -> Message:
+    """Return a message with a new id, or the given ``task_id``."""
+    task_id = changes.pop("task_id", None) or str(new_id())
+    return Message(
+        id=id_of(task_id),
+        task_id=task_id,
+        queue=queue,
+        func="tests.tasks:send",
+        payload=payload,
+        **changes,
+    )
+
+
+class BackendConformance:
+    """Subclass it, provide the fixture ``backend`` and the method ``advance``."""
+
+    @pytest.fixture
+    def backend(self) -> Iterator[Backend]:
+        """Provide an empty backend."""
+        raise AssertionError("Override the fixture 'backend'.")
+
+    def advance(self, backend: Backend, seconds: float) -> None:
+        """Let ``seconds`` pass for ``backend``."""
+        raise AssertionError("Override the method 'advance'.")
+
+    # Helpers
+
+    def worker(self, backend: Backend, *queues: str, ttl: float = TTL) -> UUID:
+        """Begin the lease of a new worker and return its id."""
+        record = WorkerRecord(uuid4(), "host", os.getpid(), queues or ("mail",), ttl)
+        assert backend.heartbeat(record, first=True)
+        return record.id
+
+    def claim_all(self, backend: Backend, *queues: str, limit: int = 100) -> list[Claim]:
+        """Claim with a new worker."""
+        worker = self.worker(backend)
+        return backend.claim(queues or ("mail",), limit, worker)
+
+    def settle(self, backend: Backend, claim: Claim, outcome: Outcome) -> bool:
+        """Acknowledge one claim and return whether its fence held."""
+        return backend.ack([Settlement(claim, outcome)]) == {claim.id}
+
+    # Enqueueing and claiming
+
+    def test_a_message_comes_back_as_a_claim(self, backend: Backend) -> None:
+        sent = message(payload='{"args":[1]}')
+        (receipt,) = backend.enqueue([sent])
+        assert (receipt.id, receipt.duplicate) == (sent.id, False)
+        worker = self.worker(backend)
+        (claim,) = backend.claim(["mail"], 10, worker)
+        assert (claim.id, claim.queue, claim.payload) == (sent.id, "mail", '{"args":[1]}')
+        assert (claim.worker, claim.attempts, claim.crashes) == (worker, 1, 0)
+        assert 0 <= claim.age < 60
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b"\x1f\x8b\x00\xff compressed",
+            "=bytes:not really",
+            "NUL \x00 and a lone surrogate \ud800",
+            "emoji 🐊, עברית, quotes ' \" %s %(x)s :name {} \\",
+            "",
+        ],
+    )
+    def test_a_payload_is_opaque(self, backend: Backend, payload: Payload) -> None:
+        backend.enqueue([message(payload=payload)])
+        (claim,) = self.claim_all(backend)
+        assert claim.payload == payload
+        assert type(claim.payload) is type(payload)
+
+    @pytest.mark.parametrize(
+        "queue", ["a" * 128, "it's", '"quoted"', "50%", "%s", "a:b", "{x}", "очередь", " ", "A"]
+    )
+    def test_any_queue_name_works(self, backend: Backend, queue: str) -> None:
+        backend.enqueue([message(queue), message("a")])
+        assert backend.len(queue) == 1
+        (claim,) = self.claim_all(backend, queue)
+        assert claim.queue == queue
+
+    def test_tasks_come_in_the_order_in_which_they_were_sent(self, backend: Backend) -> None:
+        sent = [message() for _ in range(20)]
+        backend.enqueue(sent[:10])
+        for one in sent[10:]:
+            backend.enqueue([one])
+        assert [claim.id for claim in self.claim_all(backend)] == [one.id for one in sent]
+
+    def test_a_limit_is_kept_and_the_rest_waits(self, backend: Backend) -> None:
+        backend.enqueue([message() for _ in range(5)])
+        worker = self.worker(backend)
+        assert len(backend.claim(["mail"], 3, worker)) == 3
+        assert backend.len("mail") == 2
+        assert len(backend.claim(["mail"], 3, worker)) == 2
+        assert backend.claim(["mail"], 3, worker) == []
+
+    def test_queues_are_apart_and_served_in_their_order(self, backend: Backend) -> None:
+        first, second, other = message("a"), message("b"), message("c")
+        backend.enqueue([second])
+        backend.enqueue([first])
+        backend.enqueue([other])
+        assert [claim.id for claim in self.claim_all(backend, "a", "b")] == [first.id, second.id]
+        assert backend.len("c") == 1
+
+    def test_len_counts_what_waits(self, backend: Backend) -> None:
+        assert backend.len("mail") == 0
+        backend.enqueue([message(), message()])
+        self.claim_all(backend, limit=1)
+        assert backend.len("mail") == 1
+
+    def test_drop_all_removes_what_waits_in_one_queue(self, backend: Backend) -> None:
+        backend.enqueue([message(), message()])
+        backend.enqueue([message("other")])
+        (running,) = self.claim_all(backend, limit=1)
+        backend.drop_all("mail")
+        assert (backend.len("mail"), backend.len("other")) == (0, 1)
+        assert self.settle(backend, running, Succeeded())
+
+    def test_every_task_is_claimed_once_by_many_claimers(self, backend: Backend) -> None:
+        sent = [message() for _ in range(200)]
+        backend.enqueue(sent)
+        workers = [self.worker(backend) for _ in range(4)]
+        barrier = threading.Barrier(4)
+
+        def consume(worker: UUID) -> list[UUID]:
+            claimed: list[UUID] = []
+            barrier.wait(10)
+            while claims := backend.claim(["mail"], 7, worker):
+                claimed += [claim.id for claim in claims]
+            return claimed
+
+        with ThreadPoolExecutor(4) as threads:
+            claimed = [task for tasks in threads.map(consume, workers) for task in tasks]
+        missed = [claim.id for claim in self.claim_all(backend, limit=200)]
+        assert sorted(claimed + missed) == sorted(one.id for one in sent)
+
+    @needs("find")
+    def test_a_known_id_is_not_stored_again(self, backend: Backend) -> None:
+        sent = message(task_id="invoice-42", payload="first")
+        backend.enqueue([sent])
+        again = message(task_id="invoice-42", payload="second")
+        assert backend.enqueue([again])[0].duplicate
+        (claim,) = self.claim_all(backend)
+        assert claim.payload == "first"
+        self.settle(backend, claim, Succeeded())
+        receipt = backend.enqueue([again])[0]
+        assert (receipt.id, receipt.duplicate, receipt.payload) == (sent.id, True, "first")
+        assert backend.len("mail") == 0
+
+    # Outcomes
+
+    def test_success_ends_a_task(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        assert self.settle(backend, claim, Succeeded())
+        assert backend.len("mail") == 0
+        assert self.claim_all(backend) == []
+
+    @needs("lease")
+    def test_an_outcome_counts_once(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        assert self.settle(backend, claim, Succeeded())
+        assert not self.settle(backend, claim, Failed(FAILURE))
+        if backend.capabilities.find:
+            record = backend.find(str(claim.id))
+            assert record is not None
+            assert record.status == SUCCESS
+
+    @needs("lease")
+    def test_a_late_outcome_of_an_older_claim_changes_nothing(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (old,) = self.claim_all(backend)
+        assert self.settle(backend, old, Released())
+        (new,) = self.claim_all(backend)
+        assert new.lease > old.lease
+        for outcome in (Succeeded(), Failed(FAILURE), Retry(0, FAILURE, "changed"), Released()):
+            assert not self.settle(backend, old, outcome)
+        assert self.settle(backend, new, Succeeded())
+
+    def test_a_batch_of_outcomes_is_applied_together(self, backend: Backend) -> None:
+        backend.enqueue([message() for _ in range(4)])
+        one, two, three, four = self.claim_all(backend)
+        applied = backend.ack(
+            [
+                Settlement(one, Succeeded()),
+                Settlement(two, Failed(FAILURE)),
+                Settlement(three, Retry(0.0, FAILURE, "again")),
+                Settlement(four, Released()),
+            ]
+        )
+        assert applied == {one.id, two.id, three.id, four.id}
+        assert {claim.id for claim in self.claim_all(backend)} == {three.id, four.id}
+
+    def test_outcomes_travel_with_a_claim(self, backend: Backend) -> None:
+        backend.enqueue([message(), message()])
+        worker = self.worker(backend)
+        (first,) = backend.claim(["mail"], 1, worker)
+        (second,) = backend.claim(["mail"], 1, worker, [Settlement(first, Succeeded())])
+        assert second.id != first.id
+        assert self.claim_all(backend) == []
+
+    @needs("find")
+    def test_failure_ends_a_task_and_keeps_the_reason(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        assert self.settle(backend, claim, Failed(FAILURE))
+        record = backend.find(str(claim.id))
+        assert record is not None
+        assert (record.status, record.attempts) == (FAILED, 1)
+        assert record.error == "ValueError: no such follower"
+        assert record.finished_at is not None
+
+    @needs("find")
+    def test_a_failure_before_the_start_costs_no_attempt(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        expired = Failure("Expired", "too late", reason="expired")
+        assert self.settle(backend, claim, Failed(expired, started=False))
+        record = backend.find(str(claim.id))
+        assert record is not None
+        assert (record.status, record.attempts, record.reason) == (FAILED, 0, "expired")
+
+    @needs("delay")
+    def test_a_retry_comes_back_after_its_delay_with_its_new_payload(
+        self, backend: Backend
+    ) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        assert self.settle(backend, claim, Retry(60.0, FAILURE, "second"))
+        assert backend.len("mail") == 1
+        assert self.claim_all(backend) == []
+        self.advance(backend, 61)
+        (again,) = self.claim_all(backend)
+        assert (again.payload, again.attempts) == ("second", 2)
+
+    @needs("find", "delay")
+    def test_a_retrying_task_says_so(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        self.settle(backend, claim, Retry(60.0, FAILURE, "second"))
+        record = backend.find(str(claim.id))
+        assert record is not None
+        assert (record.status, record.worker_id) == (RETRYING, None)
+        assert record.error == "ValueError: no such follower"
+
+    @needs("delay", "lease")
+    def test_snoozing_costs_no_attempt(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        assert self.settle(backend, claim, Snoozed(60.0, ValueError()))
+        assert self.claim_all(backend) == []
+        self.advance(backend, 61)
+        (again,) = self.claim_all(backend)
+        assert again.attempts == 1
+        assert again.lease > claim.lease
+
+    @needs("lease")
+    def test_releasing_costs_no_attempt_and_no_time(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        assert self.settle(backend, claim, Released())
+        (again,) = self.claim_all(backend)
+        assert (again.id, again.attempts) == (claim.id, 1)
+        assert again.lease > claim.lease
+
+    # Due times, priorities, expiry
+
+    @needs("delay")
+    def test_a_delayed_task_is_not_claimed_before_its_time(self, backend: Backend) -> None:
+        backend.enqueue([message(due=Moment(300.0))])
+        assert backend.len("mail") == 1
+        assert self.claim_all(backend) == []
+        due = backend.due_in(["mail"])
+        assert due is not None
+        assert 290 < due <= 300
+        self.advance(backend, 301)
+        assert len(self.claim_all(backend)) == 1
+
+    @needs("delay", "find")
+    def test_a_due_time_may_be_a_timestamp(self, backend: Backend) -> None:
+        past, future = message(due=Moment(1.0, True)), message(due=Moment(4e9, True))
+        backend.enqueue([past, future])
+        assert [claim.id for claim in self.claim_all(backend)] == [past.id]
+        record = backend.find(str(future.id))
+        assert record is not None
+        assert record.run_at.timestamp() == 4e9
+        assert record.status == DELAYED
+
+    @needs("delay")
+    def test_due_in_knows_nothing_of_what_is_due_or_elsewhere(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        backend.enqueue([message("other", due=Moment(5.0))])
+        assert backend.due_in(["mail"]) is None
+
+    @needs("priority")
+    def test_the_higher_priority_comes_first(self, backend: Backend) -> None:
+        sent = {p: message(priority=p) for p in (0, -32768, 5, 32767)}
+        for one in sent.values():
+            backend.enqueue([one])
+        worker = self.worker(backend)
+        order = [backend.claim(["mail"], 1, worker)[0].id for _ in sent]
+        assert order == [sent[p].id for p in (32767, 5, 0, -32768)]
+
+    @needs("priority")
+    def test_one_claim_takes_several_priorities_in_order(self, backend: Backend) -> None:
+        sent = [message(priority=p) for p in (0, 1, 0, 2, 1)]
+        backend.enqueue(sent)
+        wanted = [sent[3].id, sent[1].id, sent[4].id, sent[0].id, sent[2].id]
+        assert [claim.id for claim in self.claim_all(backend)] == wanted
+
+    @needs("priority", "delay")
+    def test_an_urgent_task_of_the_future_holds_nothing_up(self, backend: Backend) -> None:
+        backend.enqueue([message(priority=9, due=Moment(300.0)) for _ in range(50)])
+        now = message()
+        backend.enqueue([now])
+        assert [claim.id for claim in self.claim_all(backend)] == [now.id]
+
+    @needs("expires")
+    def test_an_expired_task_is_told_by_its_claim(self, backend: Backend) -> None:
+        backend.enqueue([message(expires=Moment(60.0)), message(expires=Moment(600.0))])
+        self.advance(backend, 61)
+        late, good = self.claim_all(backend)
+        assert late.expires_in is not None
+        assert late.expires_in <= 0
+        assert good.expires_in is not None
+        assert good.expires_in > 0
+
+    # Unique keys
+
+    @needs("unique_key")
+    def test_a_unique_key_holds_while_its_task_lives(self, backend: Backend) -> None:
+        first = message(unique_key="user-1", payload="first")
+        backend.enqueue([first])
+        receipt = backend.enqueue([message(unique_key="user-1")])[0]
+        assert (receipt.id, receipt.duplicate, receipt.payload) == (first.id, True, "first")
+        (claim,) = self.claim_all(backend)
+        assert backend.enqueue([message(unique_key="user-1")])[0].duplicate
+        self.settle(backend, claim, Retry(0.0, FAILURE, "first"))
+        assert backend.enqueue([message(unique_key="user-1")])[0].duplicate
+        (claim,) = self.claim_all(backend)
+        self.settle(backend, claim, Succeeded())
+        assert not backend.enqueue([message(unique_key="user-1")])[0].duplicate
+
+    @needs("unique_key")
+    def test_a_unique_key_is_of_one_queue(self, backend: Backend) -> None:
+        backend.enqueue([message("a", unique_key="k")])
+        assert not backend.enqueue([message("b", unique_key="k")])[0].duplicate
+
+    @needs("unique_key")
+    def test_a_batch_stores_a_unique_key_once(self, backend: Backend) -> None:
+        receipts = backend.enqueue([message(unique_key="k") for _ in range(3)])
+        assert [receipt.duplicate for receipt in receipts].count(False) == 1
+        assert backend.len("mail") == 1
+
+    @needs("unique_key")
+    def test_many_producers_store_a_unique_key_once(self, backend: Backend) -> None:
+        backend.open()
+        barrier = threading.Barrier(8)
+
+        def produce(_: int) -> tuple[UUID, bool]:
+            barrier.wait(10)
+            receipt = backend.enqueue([message(unique_key="k")])[0]
+            return receipt.id, receipt.duplicate
+
+        with ThreadPoolExecutor(8) as threads:
+            receipts = list(threads.map(produce, range(8)))
+        assert len({task for task, _ in receipts}) == 1
+        assert [duplicate for _, duplicate in receipts].count(False) == 1
+        assert backend.len("mail") == 1
+
+    # One task
+
+    @needs("claim_by_id")
+    def test_one_task_is_claimed_by_its_id_even_before_its_time(self, backend: Backend) -> None:
+        able = backend.capabilities.delay
+        wanted = message(task_id="this one", due=Moment(300.0 if able else 0.0))
+        backend.enqueue([message(), wanted])
+        worker = self.worker(backend)
+        claim = backend.claim_one("mail", "this one", worker)
+        assert claim is not None
+        assert claim.id == wanted.id
+        assert backend.claim_one("mail", "this one", worker) is None
+        assert backend.claim_one("mail", "unknown", worker) is None
+        self.settle(backend, claim, Succeeded())
+        assert backend.len("mail") == 1
+
+    @needs("cancel")
+    def test_a_waiting_task_can_be_canceled(self, backend: Backend) -> None:
+        backend.enqueue([message(task_id="mistake", payload="oops")])
+        assert backend.cancel("mail", "mistake") == "oops"
+        assert backend.cancel("mail", "mistake") is None
+        assert self.claim_all(backend) == []
+        if backend.capabilities.find:
+            record = backend.find("mistake")
+            assert record is not None
+            assert (record.status, record.attempts) == (CANCELED, 0)
+
+    @needs("cancel", "lease")
+    def test_a_running_task_is_not_canceled(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        assert backend.cancel("mail", str(claim.id)) is None
+        assert self.settle(backend, claim, Succeeded())
+
+    @needs("find")
+    def test_find_tells_the_whole_life(self, backend: Backend) -> None:
+        assert backend.find("unknown") is None
+        sent = message(task_id="found", priority=3, tags=("a", "b"), unique_key="k")
+        backend.enqueue([sent])
+        waiting = backend.find("found")
+        assert waiting is not None
+        assert (waiting.id, waiting.queue, waiting.func) == (sent.id, "mail", "tests.tasks:send")
+        assert (waiting.status, waiting.status_name) == (WAITING, "waiting")
+        assert (waiting.priority, waiting.tags, waiting.unique_key) == (3, ("a", "b"), "k")
+        assert waiting.created_at.utcoffset() is not None
+        worker = self.worker(backend)
+        (claim,) = backend.claim(["mail"], 1, worker)
+        running = backend.find("found")
+        assert running is not None
+        assert (running.status, running.worker_id, running.attempts) == (RUNNING, worker, 1)
+        assert running.started_at is not None
+        self.settle(backend, claim, Succeeded())
+        ended = backend.find("found")
+        assert ended is not None
+        assert (ended.status, ended.tags, ended.error) == (SUCCESS, ("a", "b"), None)
+        assert ended.finished_at is not None
+        assert ended.finished_at >= running.started_at
+
+    @pytest.mark.parametrize(
+        ("capability", "call"),
+        [
+            ("claim_by_id", lambda backend: backend.claim_one("mail", "x", uuid4())),
+            ("cancel", lambda backend: backend.cancel("mail", "x")),
+            ("find", lambda backend: backend.find("x")),
+            ("results", lambda backend: backend.ending("x", 0.0)),
+            ("lease", lambda backend: backend.rescue(3)),
+            ("retention", lambda backend: backend.prune(1.0, 1.0)),
+            ("wake", lambda backend: backend.listen(["mail"], 0.0)),
+            ("transactional", lambda backend: backend.is_async(object())),
+        ],
+    )
+    def test_what_is_not_declared_is_refused(
+        self, backend: Backend, capability: str, call: Callable[[Backend], object]
+    ) -> None:
+        if not getattr(backend.capabilities, capability):
+            with pytest.raises(Unsupported, match=backend.name):
+                call(backend)
+
+    def test_joining_is_refused_where_it_is_impossible(self, backend: Backend) -> None:
+        with pytest.raises(Unsupported):
+            backend.enqueue([message()], connection=object())
+        assert backend.len("mail") == 0
+
+    # Results
+
+    @needs("results")
+    def test_a_kept_result_is_there(self, backend: Backend) -> None:
+        backend.enqueue([message(task_id="sum")])
+        assert backend.ending("sum", 0.0) is None
+        (claim,) = self.claim_all(backend)
+        self.settle(backend, claim, Succeeded(3, result="3"))
+        ending = backend.ending("sum", 0.0)
+        assert ending is not None
+        assert (ending.status, ending.value, ending.problem) == (SUCCESS, "3", None)
+
+    @needs("results")
+    def test_a_result_that_could_not_be_stored_says_why(self, backend: Backend) -> None:
+        backend.enqueue([message(task_id="odd")])
+        (claim,) = self.claim_all(backend)
+        self.settle(backend, claim, Succeeded(object(), problem="not JSON"))
+        ending = backend.ending("odd", 0.0)
+        assert ending is not None
+        assert (ending.status, ending.value, ending.problem) == (SUCCESS, None, "not JSON")
+
+    @needs("results")
+    def test_a_failure_ends_the_wait_with_its_traceback(self, backend: Backend) -> None:
+        backend.enqueue([message(task_id="bad")])
+        (claim,) = self.claim_all(backend)
+        self.settle(backend, claim, Failed(FAILURE))
+        ending = backend.ending("bad", 0.0)
+        assert ending is not None
+        assert ending.status == FAILED
+        assert ending.failure is not None
+        assert ending.failure.traceback == FAILURE.traceback
+
+    @needs("results")
+    def test_the_end_wakes_those_who_wait(self, backend: Backend) -> None:
+        backend.enqueue([message(task_id="slow")])
+        (claim,) = self.claim_all(backend)
+        with ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(backend.ending, "slow", 30.0)
+            assert not waiting.done()
+            self.settle(backend, claim, Succeeded("x", result='"x"'))
+            ending = waiting.result(25.0)
+        assert ending is not None
+        assert ending.value == '"x"'
+
+    @needs("results")
+    def test_nobody_waits_for_an_unknown_task(self, backend: Backend) -> None:
+        with pytest.raises(UnknownTaskError, match="unknown"):
+            backend.ending("unknown", 30.0)
+
+    # Leases
+
+    @needs("lease")
+    def test_a_worker_without_a_lease_claims_nothing(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        assert backend.claim(["mail"], 1, uuid4()) == []
+        worker = self.worker(backend)
+        self.advance(backend, TTL + 1)
+        assert backend.claim(["mail"], 1, worker) == []
+        assert backend.len("mail") == 1
+
+    @needs("lease")
+    def test_a_beat_renews_a_lease_but_never_revives_it(self, backend: Backend) -> None:
+        record = WorkerRecord(uuid4(), "host", 1, ("mail",), TTL)
+        assert backend.heartbeat(record, first=True)
+        self.advance(backend, TTL - 5)
+        assert backend.heartbeat(record)
+        self.advance(backend, TTL - 5)
+        assert backend.heartbeat(record)
+        self.advance(backend, TTL + 1)
+        assert not backend.heartbeat(record)
+
+    @needs("lease")
+    def test_the_tasks_of_a_dead_worker_come_back(self, backend: Backend) -> None:
+        backend.enqueue([message(), message()])
+        dead = self.worker(backend)
+        (old,) = backend.claim(["mail"], 1, dead)
+        self.advance(backend, TTL + 1)
+        living = self.worker(backend)
+        (held,) = backend.claim(["mail"], 1, living)
+        assert backend.rescue(3) == [old.id]
+        (again,) = backend.claim(["mail"], 5, living)
+        assert (again.id, again.attempts, again.crashes) == (old.id, 2, 1)
+        assert not self.settle(backend, old, Succeeded())
+        assert self.settle(backend, again, Succeeded())
+        assert self.settle(backend, held, Succeeded())
+        assert backend.rescue(3) == []
+
+    @needs("lease")
+    def test_a_worker_that_leaves_holding_tasks_is_rescued_at_once(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        worker = self.worker(backend)
+        (claim,) = backend.claim(["mail"], 1, worker)
+        backend.leave(worker, holds=True)
+        assert backend.rescue(3) == [claim.id]
+
+    @needs("lease", "find")
+    def test_a_task_that_kills_its_workers_is_quarantined(self, backend: Backend) -> None:
+        backend.enqueue([message(task_id="poison")])
+        for _ in range(3):
+            self.claim_all(backend)
+            self.advance(backend, TTL + 1)
+            backend.rescue(3)
+        record = backend.find("poison")
+        assert record is not None
+        assert (record.status, record.crashes, record.reason) == (FAILED, 3, "quarantined")
+        assert record.error is not None
+        assert "3 workers died" in record.error
+        assert self.claim_all(backend) == []
+
+    @needs("lease")
+    def test_many_rescuers_take_a_task_back_once(self, backend: Backend) -> None:
+        backend.enqueue([message() for _ in range(20)])
+        claims = self.claim_all(backend)
+        self.advance(backend, TTL + 1)
+        barrier = threading.Barrier(4)
+
+        def rescue(_: int) -> Sequence[UUID]:
+            barrier.wait(10)
+            return backend.rescue(3)
+
+        with ThreadPoolExecutor(4) as threads:
+            rescued = [task for tasks in threads.map(rescue, range(4)) for task in tasks]
+        assert sorted(rescued) == sorted(claim.id for claim in claims)
+
+    # History and wake-up
+
+    @needs("retention", "find")
+    def test_history_goes_when_it_is_old_enough(self, backend: Backend) -> None:
+        good, bad, live = message(), message(), message()
+        backend.enqueue([good, bad, live])
+        first, second, _ = self.claim_all(backend)
+        self.settle(backend, first, Succeeded(1, result="1"))
+        self.settle(backend, second, Failed(FAILURE))
+        assert backend.prune(60, 600) == 0
+        self.advance(backend, 61)
+        assert backend.prune(60, 600) == 1
+        assert backend.find(str(good.id)) is None
+        assert backend.find(str(bad.id)) is not None
+        self.advance(backend, 600)
+        assert backend.prune(60, 600) == 1
+        assert backend.find(str(live.id)) is not None
+        assert not backend.enqueue([good])[0].duplicate
+
+    @needs("wake")
+    def test_a_new_task_wakes_a_listener(self, backend: Backend) -> None:
+        backend.open()
+        listening = threading.Event()
+
+        def listen() -> bool:
+            backend.listen(["mail"], 0.1)
+            while backend.listen(["mail"], 0.01):
+                pass
+            listening.set()
+            return backend.listen(["mail"], 30.0)
+
+        with ThreadPoolExecutor(1) as thread:
+            woken = thread.submit(listen)
+            assert listening.wait(20)
+            while not woken.done():
+                backend.enqueue([message()])
+                if threading.Event().wait(0.1):
+                    break
+            assert woken.result(1)
+
+    @needs("wake")
+    def test_silence_wakes_nobody(self, backend: Backend) -> None:
+        backend.open()
+        while backend.listen(["mail"], 0.05):
+            pass
+        assert not backend.listen(["mail"], 0.05)
+
+    def test_closing_leaves_the_tasks(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        backend.close()
+        assert backend.len("mail") == 1

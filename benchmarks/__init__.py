@@ -1,0 +1,1 @@
+"""Measurements of the queue against the raw driver; ``python -m benchmarks``."""
