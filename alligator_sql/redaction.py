@@ -2,7 +2,8 @@
 
 import re
 
-_USER_INFO = re.compile(r"(?<=://)([^/@:]*):.*@")  # up to the last @: rather too much than a part
+# A password may hold "/" and "@" unescaped: hide up to the last "@", rather too much than a part.
+_USER_INFO = re.compile(r"(?<=://)([^/@:]*):.*@")
 _PARAMETER = re.compile(r"(?i)(password|passwd|secret|token)=[^&\s]*")
 
 

@@ -4,122 +4,89 @@ import multiprocessing
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from uuid import uuid4
 
-from alligator_sql import ALL, Gator, Worker
-from alligator_sql.messages import WorkerRecord
-
-from . import raw
-
-PATIENCE = 120.0
-"""Seconds after which a process that should have ended is a failure."""
-RAW_BATCH = 100
-"""Tasks that the raw driver claims and acknowledges at a time."""
+PATIENCE = 100.0
+"""Seconds after which a process that should be done is broken."""
 CHECKOUT = Path(__file__).parents[1]
 
-Role = Callable[[str, Connection], None]
-"""What a process does with a connection string; sends when it is ready, waits for the start."""
-
-
-def drain(dsn: str, pipe: Connection) -> None:
-    """Be a worker until the queue is empty."""
-    gator = Gator(dsn)
-    worker = Worker(gator, burst=True)
-    gator.open()
-    _wait_for_start(pipe)
-    worker.run_forever()
-
-
-def drain_on_threads(dsn: str, pipe: Connection) -> None:
-    """Be a worker with as many threads as the command line gives it, until the queue is empty."""
-    gator = Gator(dsn)
-    worker = Worker(gator, burst=True, concurrency=8)
-    gator.open()
-    _wait_for_start(pipe)
-    worker.run_forever()
-
-
-def drain_raw(dsn: str, pipe: Connection) -> None:
-    """Claim and acknowledge until the queue is empty, without running anything."""
-    connection = raw.connect(dsn)
-    store = Gator(dsn).store
-    worker = WorkerRecord(uuid4(), "raw", 0, (ALL,), 3600.0)
-    store.heartbeat(worker, first=True)
-    _wait_for_start(pipe)
-    claims = []
-    while True:
-        with connection.transaction():
-            if claims:
-                connection.end(worker.id, claims)
-            claims = connection.claim(ALL, RAW_BATCH, worker.id)
-        if not claims:
-            break
-    store.leave(worker.id, holds=False)
-
-
-def _wait_for_start(pipe: Connection) -> None:
-    pipe.send("ready")
-    pipe.recv()
+Role = Callable[[str, Callable[[], None]], None]
+"""What a process does at a database; calls the function to wait for the common start."""
 
 
 def run(role: Role, dsn: str, number: int) -> None:
-    """Run ``role`` in ``number`` processes that start at the same time, until all have ended.
+    """Play ``role`` in ``number`` processes that start together, until all of them have ended.
 
     Raises:
         RuntimeError: One of them failed, or did not end.
     """
     context = multiprocessing.get_context("spawn")
-    pairs = [context.Pipe() for _ in range(number)]
-    team = [context.Process(target=role, args=(dsn, theirs), daemon=True) for _, theirs in pairs]
-    for process in team:
+    team = []
+    for _ in range(number):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_play, args=(role, dsn, theirs), daemon=True)
         process.start()
+        theirs.close()
+        team.append((process, ours))
     try:
-        for (ours, _), process in zip(pairs, team, strict=True):
-            if not ours.poll(PATIENCE):
-                raise RuntimeError(f"{process.name} does not get ready")
-            ours.recv()
-        for ours, _ in pairs:
-            ours.send("go")
-        for process in team:
+        for process, pipe in team:
+            if not pipe.poll(PATIENCE):
+                raise RuntimeError(f"{process.name} did not get ready")
+            pipe.recv()
+        for _, pipe in team:
+            pipe.send("start")
+        for process, _ in team:
             process.join(PATIENCE)
             if process.exitcode != 0:
                 raise RuntimeError(f"{process.name} ended with {process.exitcode}")
     finally:
-        for process in team:
+        for process, _ in team:
             process.kill()
 
 
+def _play(role: Role, dsn: str, pipe: Connection) -> None:
+    def wait_for_start() -> None:
+        pipe.send("ready")
+        pipe.recv()
+
+    role(dsn, wait_for_start)
+
+
 @contextmanager
-def worker_command(dsn: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``alligator-sql worker`` in the block, as a user does, and stop it.
+def background(arguments: Sequence[str]) -> Iterator[int]:
+    """Run ``python`` with ``arguments`` during the block, which gets the id of the process.
 
     Raises:
-        RuntimeError: It does not stop, or not well.
+        RuntimeError: It ended by itself, or not at all.
     """
-    command = [sys.executable, "-m", "alligator_sql.cli", "worker", dsn, "--log-level", "WARNING"]
-    process = subprocess.Popen(command, cwd=CHECKOUT)
+    process = subprocess.Popen([sys.executable, *arguments], cwd=CHECKOUT)
     try:
-        yield process
+        yield process.pid
+        if process.poll() is not None:
+            raise RuntimeError(f"{arguments} ended with {process.returncode}")
         process.terminate()
-        if process.wait(PATIENCE) != 0:
-            raise RuntimeError(f"the worker ended with {process.returncode}")
+        process.wait(PATIENCE)
     finally:
         process.kill()
         process.wait()
 
 
-def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+def worker(dsn: str) -> Sequence[str]:
+    """Return the arguments that run ``alligator-sql worker`` as users do."""
+    return ["-m", "alligator_sql.cli", "worker", dsn, "--log-level", "WARNING"]
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
     """Wait until ``condition`` holds.
 
     Raises:
-        RuntimeError: It never did.
+        RuntimeError: It did not come to hold.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"waited {patience:g} s for {what}")
-        time.sleep(0.001)
+            raise RuntimeError(f"waited {PATIENCE:g} s for {what}")
+        time.sleep(0.005)

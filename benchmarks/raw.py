@@ -8,13 +8,15 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from time import perf_counter
+from time import perf_counter, sleep
+from typing import Any
 from uuid import UUID
 
 import psycopg
 from sqlalchemy import make_url
 
 from alligator_sql.backends.sql.dialects import Dialect, Ended, Parameters, Rows
+from alligator_sql.backends.sql.listeners import channel_of
 from alligator_sql.backends.sql.postgresql import PostgreSQL
 from alligator_sql.backends.sql.sqlite import SQLite
 from alligator_sql.backends.sql.steps import drive, on_psycopg, on_sqlite3
@@ -24,6 +26,8 @@ from alligator_sql.messages import Claim, Message
 
 BATCH = 1000
 """Rows of one bulk insert: as many as ``Gator.map`` sends."""
+CLAIM = 100
+"""Tasks that are claimed and acknowledged at a time."""
 TABLES = ("alligator_tasks", "alligator_payloads", "alligator_finished")
 
 Insert = Callable[[Sequence[Message]], float]
@@ -34,10 +38,12 @@ class Raw(ABC):
     """A connection of the driver.
 
     Attributes:
+        connection: The connection itself.
         dialect: The statements of the package for this database.
         execute: Executes one of them.
     """
 
+    connection: Any
     dialect: Dialect
     execute: Callable[[str, Parameters], Rows]
 
@@ -61,6 +67,32 @@ class Raw(ABC):
     def close(self) -> None:
         """Close the connection."""
 
+    @abstractmethod
+    def listen(self, queue: str) -> None:
+        """Begin to listen for news of ``queue``."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Wait for news."""
+
+    def enqueue(self, message: Message) -> None:
+        """Store one message with the statements of the package, and wake who listens."""
+        with self.transaction():
+            drive(self.dialect.enqueue([message], channel(message.queue)), self.execute)
+
+    def drain(self, queue: str, worker: UUID) -> int:
+        """Claim and acknowledge until ``queue`` is empty; return how many tasks it had."""
+        claims: list[Claim] = []
+        total = 0
+        while True:
+            with self.transaction():
+                if claims:
+                    self.end(worker, claims)
+                claims = self.claim(queue, CLAIM, worker)
+            total += len(claims)
+            if not claims:
+                return total
+
     def claim(self, queue: str, limit: int, worker: UUID) -> list[Claim]:
         """Claim with the statements of the package."""
         return drive(self.dialect.claim(queue, limit, worker), self.execute)
@@ -69,6 +101,11 @@ class Raw(ABC):
         """Acknowledge successes with the statements of the package."""
         rows = [Ended(claim.id, claim.lease, SUCCESS, None, 0) for claim in claims]
         drive(self.dialect.end(worker, rows), self.execute)
+
+
+def channel(queue: str) -> str:
+    """Return the channel that wakes the workers of ``queue``."""
+    return channel_of(Names(), queue)
 
 
 def connect(dsn: str) -> Raw:
@@ -159,6 +196,15 @@ class RawPostgres(Raw):
         with self.connection.transaction():
             yield
 
+    def listen(self, queue: str) -> None:
+        """LISTEN."""
+        self.connection.execute(f'listen "{channel(queue)}"'.encode())
+
+    def wait(self) -> None:
+        """Wait for a notification."""
+        for _ in self.connection.notifies(timeout=1.0, stop_after=1):
+            pass
+
     def clear(self) -> None:
         """Truncate the tables."""
         self.connection.execute(f"truncate {', '.join(TABLES)}".encode())
@@ -184,6 +230,7 @@ class RawSqlite(Raw):
         self.connection = sqlite3.connect(path, timeout=30, isolation_level=None)
         self.connection.execute("pragma journal_mode = wal")
         self.connection.execute("pragma synchronous = full")
+        self._seen = 0
         self.dialect = SQLite(Names())
         self.execute = on_sqlite3(self.connection)
 
@@ -220,6 +267,19 @@ class RawSqlite(Raw):
         self.connection.execute("begin immediate")
         yield
         self.connection.execute("commit")
+
+    def listen(self, queue: str) -> None:  # noqa: ARG002
+        """Note the version of the data."""
+        self._seen = self._version()
+
+    def wait(self) -> None:
+        """Look for another version every millisecond."""
+        while (version := self._version()) == self._seen:
+            sleep(0.001)
+        self._seen = version
+
+    def _version(self) -> int:
+        return int(self.connection.execute("pragma data_version").fetchone()[0])
 
     def clear(self) -> None:
         """Delete all rows, and start the log anew."""

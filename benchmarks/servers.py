@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import psycopg
+from sqlalchemy import make_url
 
 from alligator_sql.backends.sql import schema
 
@@ -33,6 +34,9 @@ class Store(Protocol):
     def database(self) -> AbstractContextManager[str]:
         """Create a database with our tables, give its connection string, and remove it."""
 
+    def transactions(self, dsn: str) -> int | None:
+        """Return how many transactions have ended in a database, if this can be known."""
+
     def close(self) -> None:
         """Stop whatever runs."""
 
@@ -52,27 +56,23 @@ class PostgresStore:
         # A short path: that of a unix socket has little more than 100 bytes.
         folder = tempfile.mkdtemp(prefix="gator-")
         self._server = get_server(folder, cleanup_mode="delete", postgres_version=version)
+        self._admin_dsn = self._server.get_uri("postgres")
         self._numbers = count(1)
 
     def stamp(self) -> str:
         """Return version, fsync and synchronous_commit."""
-        with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
+        with psycopg.connect(self._admin_dsn, autocommit=True) as connection:
             values = [
                 str(connection.execute(f"show {name}".encode()).fetchall()[0][0])
                 for name in ("server_version", "fsync", "synchronous_commit")
             ]
         return "PostgreSQL {}, fsync {}, synchronous_commit {}".format(*values)
 
-    @property
-    def admin_dsn(self) -> str:
-        """The connection string of a database that nobody measures."""
-        return self._server.get_uri("postgres")
-
     @contextmanager
     def database(self) -> Iterator[str]:
         """Create a database with our tables, and drop it in the end."""
         name = f"bench_{next(self._numbers)}"
-        with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
+        with psycopg.connect(self._admin_dsn, autocommit=True) as connection:
             connection.execute(f"create database {name}".encode())
             try:
                 dsn = self._server.get_uri(name)
@@ -80,6 +80,15 @@ class PostgresStore:
                 yield dsn
             finally:
                 connection.execute(f"drop database {name} with (force)".encode())
+
+    def transactions(self, dsn: str) -> int | None:
+        """Return what the server counted, asked from another database."""
+        with psycopg.connect(self._admin_dsn) as connection:
+            ended = connection.execute(
+                "select xact_commit + xact_rollback from pg_stat_database where datname = %s",
+                (make_url(dsn).database,),
+            ).fetchall()
+            return int(ended[0][0])
 
     def close(self) -> None:
         """Stop the server and remove its folder."""
@@ -106,6 +115,10 @@ class SqliteStore:
         dsn = f"sqlite:///{self._folder}/bench_{next(self._numbers)}.db"
         schema.upgrade(dsn)
         yield dsn
+
+    def transactions(self, dsn: str) -> int | None:  # noqa: ARG002
+        """SQLite counts none."""
+        return None
 
     def close(self) -> None:
         """Remove the files."""

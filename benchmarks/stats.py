@@ -1,79 +1,88 @@
 """Samples, and what is said about them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median, quantiles
+from typing import TypeVar
 
+T = TypeVar("T")
 Samples = dict[str, list[float]]
-"""What was measured, in the order of the repetitions, by contender."""
+"""What each contender reached, in the order of the repetitions."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One property of one store, measured for every contender in the same run.
+    """One property, measured for every contender in the same run.
 
     Attributes:
         name: What was measured.
         unit: The unit of the samples.
         samples: The samples of each contender.
-        baseline: The contender that the others are compared with, if any.
-        note: What a reader has to know.
+        baseline: The contender with which the others are compared, if any.
     """
 
     name: str
     unit: str
     samples: Samples
     baseline: str | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """The figures of one contender in one measurement."""
+    """What is said about the samples of one contender; ``ratio`` is that to the baseline."""
 
     contender: str
     median: float
     lowest: float
     highest: float
     ratio: float | None
-    samples: Sequence[float] = field(repr=False)
 
 
 def figures(measurement: Measurement) -> list[Figure]:
     """Return the figures of every contender.
 
-    The ratio is the median of the ratios of each repetition: what slows a machine down for
+    The ratio is the median of the ratios of each repetition: what slows the machine down for
     a while slows both sides of it.
     """
     base = measurement.samples.get(measurement.baseline or "")
     found = []
     for contender, samples in measurement.samples.items():
         ratio = None
-        if base is not None and contender != measurement.baseline:
+        if base is not None and contender != measurement.baseline and all(base):
             ratio = median(ours / raw for ours, raw in zip(samples, base, strict=True))
-        found.append(
-            Figure(contender, median(samples), min(samples), max(samples), ratio, samples)
-        )
+        found.append(Figure(contender, median(samples), min(samples), max(samples), ratio))
     return found
 
 
-def interleave(repetitions: int, contenders: Mapping[str, Callable[[], float]]) -> Samples:
-    """Measure every contender once in each repetition, starting with another one each time.
+def interleave(
+    repetitions: int, contenders: Mapping[str, Callable[[], T]], *, warm_up: bool = True
+) -> dict[str, list[T]]:
+    """Measure every contender once in each repetition, beginning with another one each time.
 
-    A first round warms up caches and plans and does not count.
+    A first round, to warm up caches and plans, does not count.
     """
     names = list(contenders)
-    samples: Samples = {name: [] for name in names}
-    for repetition in range(repetitions + 1):
+    found: dict[str, list[T]] = {name: [] for name in names}
+    for repetition in range(-1 if warm_up else 0, repetitions):
         first = repetition % len(names)
         for name in names[first:] + names[:first]:
             value = contenders[name]()
-            if repetition:
-                samples[name].append(value)
-    return samples
+            if repetition >= 0:
+                found[name].append(value)
+    return found
 
 
 def percentiles(samples: Sequence[float]) -> dict[str, float]:
     """Return p50, p90, p99 and max of ``samples``."""
     cuts = quantiles(samples, n=100, method="inclusive")
     return {"p50": cuts[49], "p90": cuts[89], "p99": cuts[98], "max": max(samples)}
+
+
+def by_key(found: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Samples]:
+    """Turn dictionaries that were measured at once into samples of each of their keys."""
+    samples: dict[str, Samples] = {}
+    for contender, measured in found.items():
+        for one in measured:
+            for key, value in one.items():
+                samples.setdefault(key, {}).setdefault(contender, []).append(value)
+    return samples

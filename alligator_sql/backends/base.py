@@ -7,7 +7,7 @@ capability overrides them.
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -143,6 +143,14 @@ class Backend(ABC):
             UnknownTaskError: No task has this id.
         """
         raise self.cannot("keep results")
+
+    def reconcile(self, worker: UUID, held: Collection[UUID]) -> list[UUID]:
+        """Hand back what ``worker`` holds in the store beyond ``held``, and return the ids.
+
+        Those are claims whose answer was lost on the way: nobody else would take them back
+        while the worker lives.
+        """
+        raise self.cannot("hand back lost claims")
 
     def rescue(self, max_crashes: int) -> list[UUID]:
         """Take back the tasks of workers whose lease has ended, and return their ids.

@@ -5,7 +5,7 @@ around a dict. Gators with the same connection string share their tasks.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -268,6 +268,21 @@ class LocalMemoryBackend(Backend):
                 self._store.workers[worker] = self._clock.now()
             else:
                 self._store.workers.pop(worker, None)
+
+    def reconcile(self, worker: UUID, held: Collection[UUID]) -> list[UUID]:
+        """Hand back what a worker does not know that it holds."""
+        with self._changed:
+            lost = [
+                entry
+                for entry in self._store.entries.values()
+                if entry.status == RUNNING
+                and entry.worker == worker
+                and entry.message.id not in held
+            ]
+            for entry in lost:
+                entry.attempts -= 1
+                self._put_back(entry, WAITING, None)
+            return [entry.message.id for entry in lost]
 
     def rescue(self, max_crashes: int) -> list[UUID]:
         """Take back the tasks of dead workers."""

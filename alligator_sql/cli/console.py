@@ -1,14 +1,10 @@
 """What commands write, and how they fail: in one line, without a traceback or a password."""
 
-import re
-
 import typer
 from rich.console import Console
 
 from ..exceptions import AlligatorException
-
-_IN_URL = re.compile(r"(?<=://)([^\s/@:]*):[^\s/]*@")
-_IN_SETTINGS = re.compile(r"(?i)(password\s*=\s*)('[^']*'|[^\s&]+)")
+from ..redaction import hide_password
 
 errors = Console(stderr=True)
 
@@ -31,9 +27,4 @@ def fail(message: str) -> None:
 
 def one_line(text: str) -> str:
     """Return ``text`` in one line, with passwords masked."""
-    return masked(" ".join(text.split()))
-
-
-def masked(text: str) -> str:
-    """Return ``text`` with ``***`` for the passwords of connection strings."""
-    return _IN_SETTINGS.sub(r"\1***", _IN_URL.sub(r"\1:***@", text))
+    return hide_password(" ".join(text.split()))

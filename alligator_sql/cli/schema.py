@@ -9,7 +9,7 @@ import typer
 
 from ..backends.sql.schema import REVISION
 from ..backends.sql.tables import DEFAULT_PREFIX
-from .console import masked
+from ..redaction import hide_password
 from .parameters import PREFIX_HELP, Dsn, Schema
 
 app = typer.Typer(no_args_is_help=True, help="Create, migrate and check the tables of the queue.")
@@ -46,7 +46,7 @@ def downgrade(
 
     if not yes:
         question = (
-            f"Take the tables {prefix}* in {masked(dsn)} back to {revision}? "
+            f"Take the tables {prefix}* in {hide_password(dsn)} back to {revision}? "
             "What that revision does not have is dropped; base drops every task"
         )
         typer.confirm(question, abort=True, err=True)

@@ -13,6 +13,7 @@ import typer
 from ..constants import ALL
 from ..exceptions import AlligatorException, StoreUnavailableError
 from ..gator import Gator
+from ..lease import TTL
 from ..workers.worker import GRACE, Worker
 from .console import one_line
 from .logging import set_up
@@ -71,6 +72,14 @@ def run(
             min=0, envvar="ALLIGATOR_GRACE", help="Seconds that running tasks get at a stop."
         ),
     ] = GRACE,
+    lease: Annotated[
+        float,
+        typer.Option(
+            min=0.3,
+            envvar="ALLIGATOR_LEASE",
+            help="Seconds after which others take the tasks of this worker, once it has died.",
+        ),
+    ] = TTL,
     allow: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,6 +129,7 @@ def run(
             concurrency=concurrency,
             burst=burst,
             grace=grace,
+            lease=lease,
         )
     except AlligatorException as error:
         logger.error("%s", one_line(str(error)))

@@ -492,6 +492,7 @@ class BackendConformance:
             ("find", lambda backend: backend.find("x")),
             ("results", lambda backend: backend.ending("x", 0.0)),
             ("lease", lambda backend: backend.rescue(3)),
+            ("lease", lambda backend: backend.reconcile(uuid4(), set())),
             ("retention", lambda backend: backend.prune(1.0, 1.0)),
             ("wake", lambda backend: backend.listen(["mail"], 0.0)),
             ("transactional", lambda backend: backend.is_async(object())),
@@ -603,6 +604,16 @@ class BackendConformance:
         (claim,) = backend.claim(["mail"], 1, worker)
         backend.leave(worker, holds=True)
         assert backend.rescue(3) == [claim.id]
+
+    @needs("lease")
+    def test_a_claim_that_was_lost_on_the_way_is_handed_back(self, backend: Backend) -> None:
+        backend.enqueue([message(), message()])
+        worker = self.worker(backend)
+        known, lost = backend.claim(["mail"], 2, worker)
+        assert backend.reconcile(worker, {known.id}) == [lost.id]
+        (again,) = self.claim_all(backend)
+        assert (again.id, again.attempts) == (lost.id, 1)
+        assert self.settle(backend, known, Succeeded())
 
     @needs("lease", "find")
     def test_a_task_that_kills_its_workers_is_quarantined(self, backend: Backend) -> None:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
+from uuid import UUID
 
 from ..backends import Backend
 from ..lease import Lease
@@ -76,6 +77,7 @@ class Consumer:
         self._burst = burst
         self._ended: deque[tuple[Claim, Outcome, float]] = deque()
         self._settlements: list[Settlement] = []
+        self._known: set[UUID] = set()
         self._oldest = 0.0
         self._stirred: SimpleQueue[None] = SimpleQueue()
         self._woken = False
@@ -138,11 +140,12 @@ class Consumer:
         now = time.monotonic()
         if self._stopping or now - self._progress > STALLED_AFTER:
             self._hand_back(now)
-        wanted = self._wanted(now)
+        flush = self._must_flush(now)
+        wanted = self._wanted(now, flush)
         try:
-            if wanted or self._must_flush(now):
+            if wanted or flush:
                 self._exchange(wanted)
-            self._failures = 0
+                self._failures = 0
         except Exception as error:  # whatever the store does, the loop goes on
             self._back_off(error)
         self._wait(time.monotonic())
@@ -155,6 +158,9 @@ class Consumer:
             self._progress = time.monotonic()
             self._settle(claim, outcome)
             self._finished(claim, outcome)
+            self._dry = False  # it may come back at once, or have enqueued others
+            if self._burst:
+                self._next_look = self._progress
 
     def _settle(self, claim: Claim, outcome: Outcome) -> None:
         if not self._settlements:
@@ -172,8 +178,9 @@ class Consumer:
             self._prefetch.stalled(now - self._progress)
             self._next_look = now + self._polling.pause(listening=False)
 
-    def _wanted(self, now: float) -> int:
-        if self._stopping or (now < self._next_look and not self._woken):
+    def _wanted(self, now: float, flush: bool) -> int:
+        """How many tasks to claim now; a flush is a good moment, it needs a transaction anyway."""
+        if self._stopping or not (flush or self._woken or now >= self._next_look):
             return 0
         wanted = self._prefetch.wanted(self._held)
         if self._max_tasks:
@@ -192,13 +199,16 @@ class Consumer:
     def _exchange(self, wanted: int) -> None:
         """Send the outcomes, and claim up to ``wanted`` tasks in the same transaction."""
         settlements = self._settlements
+        if self._failures and self._backend.capabilities.lease:
+            self._hand_back_lost_claims()
         if not wanted:
             self._backend.ack(settlements)
-            self._settlements = []
+            self._settled(settlements)
             return
         self._woken = False
         claims = self._backend.claim(self._queues, wanted, self._lease.worker, settlements)
-        self._settlements = []
+        self._settled(settlements)
+        self._known.update(claim.id for claim in claims)
         self._held += len(claims)
         self._claimed += len(claims)
         self._dry = not claims
@@ -208,6 +218,16 @@ class Consumer:
             self._polling.active()
             self._runner.submit(claims)
         self._next_look = now if len(claims) == wanted else now + self._pause_before_look()
+
+    def _settled(self, settlements: list[Settlement]) -> None:
+        self._known.difference_update(settlement.claim.id for settlement in settlements)
+        self._settlements = []
+
+    def _hand_back_lost_claims(self) -> None:
+        """After trouble the store may have claimed for us what we never heard of."""
+        lost = self._backend.reconcile(self._lease.worker, self._known)
+        if lost:
+            logger.warning("handed back %d tasks whose claim was lost on the way", len(lost))
 
     def _pause_before_look(self) -> float:
         pause = self._polling.pause(listening=self._listening())

@@ -59,8 +59,12 @@ class Caller(ABC):
         """Append every statement that reaches a SQLite database to ``statements``."""
         raise NotImplementedError
 
+    def start(self) -> None:
+        """Begin a transaction, unless the connection does by itself."""
+
     def begin(self) -> None:
         """Begin a transaction and write something in it."""
+        self.start()
         self.execute("insert into orders (name) values ('begun')")
 
     def savepoint(self) -> None:
@@ -266,9 +270,8 @@ class PsycopgAutocommitCaller(PsycopgCaller):
 
     options = {"autocommit": True}  # noqa: RUF012
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self.execute("begin")
-        super().begin()
 
     def commit(self) -> None:
         self.execute("commit")
@@ -353,9 +356,8 @@ class SQLiteExplicitCaller(SQLiteCaller):
 
     options = {"isolation_level": None}  # noqa: RUF012
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self.execute("begin immediate")
-        super().begin()
 
     def commit(self) -> None:
         self.execute("commit")

@@ -1,5 +1,6 @@
 """``gator.using(x)``: tasks that commit and roll back with the application's own rows."""
 
+import asyncio
 import math
 import sqlite3
 import threading
@@ -8,8 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import make_url
 
 from alligator_sql import Gator, Task
 from alligator_sql.exceptions import AlligatorException, Unsupported
@@ -39,17 +39,26 @@ class WaitsForNews(threading.Thread):
             self.woken.set()
 
 
-def refused_calls() -> dict[str, Callable[[Any], Any]]:
-    """Calls of an enqueuer that cannot be stored, whatever the store is."""
-    return {
-        "wrong arguments": lambda view: ("task", tasks.add, 1, 2, 3),
-        "lambda": lambda view: ("task", lambda: None),
-        "NaN": lambda view: ("task", tasks.echo, math.nan),
-        "not JSON": lambda view: ("task", tasks.echo, object()),
-        "too large": lambda view: ("task", tasks.echo, "x" * 1024 * 1024),
-        "standard library": lambda view: ("task", sqlite3.connect, "x"),
-        "one bad item": lambda view: ("map", tasks.echo, [1, 2, math.nan, 4]),
-    }
+REFUSED = (
+    ("task", tasks.add, 1, 2, 3),
+    ("task", lambda: None),
+    ("task", tasks.echo, math.nan),
+    ("task", tasks.echo, object()),
+    ("task", tasks.echo, "x" * 1024 * 1024),
+    ("task", sqlite3.connect, "x"),
+    ("map", tasks.echo, [1, 2, math.nan, 4]),
+)
+"""Calls that cannot be stored: wrong arguments, no name, not JSON, too large, forbidden."""
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server) -> Iterator[str]:
+    """One PostgreSQL database for many tests: to make one takes longer than a test."""
+    name = postgres_server.create_database(postgres_server.upgraded)
+    with psycopg.connect(postgres_server.dsn(name)) as connection:
+        connection.execute("create table orders (name text)")
+    yield postgres_server.dsn(name)
+    postgres_server.drop_database(name)
 
 
 class Joining:
@@ -163,14 +172,21 @@ class Joining:
         assert observe("select count(*) from orders") == [(3,)]
         assert observe("select count(*) from alligator_payloads") == [(1,)]
 
-    @pytest.mark.parametrize("call", refused_calls().values(), ids=refused_calls())
-    def test_what_is_refused_does_not_touch_an_idle_connection(self, caller, gator, call):
+    def test_a_transaction_may_begin_with_the_task(self, caller, gator, observe):
+        """The sqlite3 module for one has to notice that it must begin a transaction."""
+        caller.start()
+        caller.task(gator.using(caller.connection), tasks.echo, 1)
+        caller.rollback()
+        assert observe("select count(*) from alligator_tasks") == [(0,)]
+        assert observe("select count(*) from alligator_payloads") == [(0,)]
+
+    def test_what_is_refused_does_not_touch_an_idle_connection(self, caller, gator):
         gator.open()
         view = gator.using(caller.connection)
-        method, *arguments = call(view)
-        with pytest.raises(AlligatorException):
-            getattr(caller, method)(view, *arguments)
-        assert not caller.in_transaction()
+        for method, *arguments in REFUSED:
+            with pytest.raises(AlligatorException):
+                getattr(caller, method)(view, *arguments)
+            assert not caller.in_transaction()
 
     def test_what_is_refused_leaves_a_transaction_in_progress_alone(
         self, caller, gator, observe, activity
@@ -179,8 +195,7 @@ class Joining:
         view = gator.using(caller.connection)
         done = caller.task(view, tasks.echo, "good")
         before = activity()
-        for call in refused_calls().values():
-            method, *arguments = call(view)
+        for method, *arguments in REFUSED:
             with pytest.raises(AlligatorException):
                 getattr(caller, method)(view, *arguments)
         with pytest.raises(AlligatorException, match="retrys"):
@@ -195,14 +210,18 @@ class Joining:
         caller.commit()
         assert set(stored_ids(gator, observe)) == {done.task_id, also.task_id}
 
-    def test_the_synchronous_methods_refuse_an_asynchronous_connection(
+    def test_a_synchronous_method_refuses_an_asynchronous_connection_and_not_the_reverse(
         self, caller, gator, activity
     ):
-        if not caller.is_async:
-            pytest.skip("a synchronous connection")
         caller.begin()
         before = activity()
         view = gator.using(caller.connection)
+        if not caller.is_async:
+            assert not asyncio.run(view.atask(tasks.echo, 1)).duplicate
+            assert asyncio.run(view.amap(tasks.echo, range(3))) == 3
+            assert caller.execute("select count(*) from alligator_tasks") == [(4,)]
+            caller.rollback()
+            return
         with pytest.raises(Unsupported, match=r"asynchronous: await atask\(\) or amap\(\)"):
             view.task(tasks.echo, 1)
         with pytest.raises(Unsupported, match="asynchronous"):
@@ -226,23 +245,29 @@ class Joining:
 
 class TestPostgreSQL(Joining):
     @pytest.fixture(params=callers.POSTGRESQL, ids=lambda kind: kind.__name__)
-    def caller(self, request, postgres_dsn) -> Iterator[callers.Caller]:
-        with psycopg.connect(postgres_dsn) as connection:
-            connection.execute("create table orders (name text)")
-        caller = request.param(postgres_dsn)
+    def caller(self, request, database) -> Iterator[callers.Caller]:
+        caller = request.param(database)
         yield caller
         caller.close()
 
     @pytest.fixture
-    def gator(self, postgres_dsn) -> Iterator[Gator]:
-        gator = Gator(postgres_dsn)
+    def gator(self, database) -> Iterator[Gator]:
+        gator = Gator(database)
         yield gator
         gator.close()
 
     @pytest.fixture
-    def observe(self, postgres_dsn) -> Iterator[Observe]:
-        with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+    def observe(self, database) -> Iterator[Observe]:
+        with psycopg.connect(database, autocommit=True) as connection:
             yield lambda sql: connection.execute(sql).fetchall()
+            tables = ("orders", "tasks", "payloads", "finished", "errors", "results", "workers")
+            for table in tables:
+                prefix = "" if table == "orders" else "alligator_"
+                connection.execute(f"delete from {prefix}{table}")
+
+    @pytest.fixture(autouse=True)
+    def _emptied(self, observe, caller) -> None:
+        """Every test empties the tables, after the application has gone."""
 
     @pytest.fixture
     def activity(self, caller, observe) -> Callable[[], Any]:
@@ -343,16 +368,6 @@ class TestSQLite(Joining):
         caller.execute("insert into orders (name) values ('still usable')")
         caller.commit()
         gator.close()
-
-    def test_a_transaction_may_begin_with_the_task(self, caller, gator, observe):
-        """The sqlite3 module itself has to see that a transaction is needed."""
-        if isinstance(caller, callers.SQLiteExplicitCaller):
-            pytest.skip("begins its transactions itself")
-        gator.open()
-        caller.task(gator.using(caller.connection), tasks.echo, 1)
-        caller.rollback()
-        assert observe("select count(*) from alligator_tasks") == [(0,)]
-        assert observe("select count(*) from alligator_payloads") == [(0,)]
 
 
 def stored_ids(gator: Gator, observe: Observe) -> list[str]:

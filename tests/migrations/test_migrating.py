@@ -63,18 +63,16 @@ def at_once(code: str, dsn: str, count: int = 6) -> list[tuple[int | None, str]]
 def revisions(dsn: str) -> list[tuple[str]]:
     query = "select version_num from alligator_version"
     if dsn.startswith("sqlite"):
-        connection = sqlite3.connect(file_of(dsn))
-        rows = connection.execute(query).fetchall()
-        connection.close()
+        file = sqlite3.connect(file_of(dsn))
+        rows = file.execute(query).fetchall()
+        file.close()
         return rows
     with psycopg.connect(dsn) as connection:
         return connection.execute(query).fetchall()
 
 
 @pytest.mark.parametrize("installation", INSTALLATIONS)
-def test_downgrade_leaves_nothing_on_postgresql(
-    installation, empty_postgres_dsn, postgres_server
-):
+def test_downgrade_leaves_nothing_on_postgresql(installation, empty_postgres_dsn, postgres_server):
     with psycopg.connect(empty_postgres_dsn) as connection:
         connection.execute("create schema queue")
     before = dump(empty_postgres_dsn, postgres_server.version)

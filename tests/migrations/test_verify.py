@@ -14,8 +14,10 @@ from alligator_sql.exceptions import SchemaError
 from .databases import create_all, definitions, file_of
 from .test_migrating import at_once, revisions
 
+DEFAULT = Names()
 
-def verify_on(connection: psycopg.Connection, names: Names = Names()) -> None:
+
+def verify_on(connection: psycopg.Connection, names: Names = DEFAULT) -> None:
     steps.drive(schema.verify(names, "postgresql"), steps.on_psycopg(connection))
 
 
@@ -95,12 +97,12 @@ def test_a_role_that_may_not_read_the_revision_is_not_stopped(postgres_dsn):
 def test_verify_on_sqlite(sqlite_dsn):
     connection = sqlite3.connect(file_of(sqlite_dsn))
     execute = steps.on_sqlite3(connection)
-    steps.drive(schema.verify(Names(), "sqlite"), execute)
-    with pytest.raises(SchemaError, match="no table jobs_tasks.*upgrade --prefix jobs_$"):
+    steps.drive(schema.verify(DEFAULT, "sqlite"), execute)
+    with pytest.raises(SchemaError, match=r"no table jobs_tasks.*upgrade --prefix jobs_$"):
         steps.drive(schema.verify(Names("jobs_"), "sqlite"), execute)
     connection.execute("update alligator_version set version_num = '0000'")
-    for check in (schema.verify(Names(), "sqlite"), schema.create(Names())):
-        with pytest.raises(SchemaError, match="at revision 0000.*schema upgrade$"):
+    for check in (schema.verify(DEFAULT, "sqlite"), schema.create(DEFAULT)):
+        with pytest.raises(SchemaError, match=r"at revision 0000.*schema upgrade$"):
             steps.drive(check, execute)
     connection.close()
 
@@ -109,7 +111,7 @@ def test_create_is_part_of_the_callers_transaction(empty_sqlite_dsn):
     connection = sqlite3.connect(file_of(empty_sqlite_dsn), isolation_level=None)
     for end, tables in (("rollback", 0), ("commit", 7)):
         connection.execute("begin")
-        steps.drive(schema.create(Names()), steps.on_sqlite3(connection))
+        steps.drive(schema.create(DEFAULT), steps.on_sqlite3(connection))
         connection.execute(end)
         found = [kind for kind, _, _ in definitions(empty_sqlite_dsn) if kind == "table"]
         assert len(found) == tables
@@ -127,8 +129,8 @@ def test_statements_of_create_may_run_twice(empty_sqlite_dsn):
 
     for _ in range(2):
         with pytest.raises(SchemaError):  # blind to what it made, too
-            steps.drive(schema.create(Names()), blind)
-    steps.drive(schema.verify(Names(), "sqlite"), execute)
+            steps.drive(schema.create(DEFAULT), blind)
+    steps.drive(schema.verify(DEFAULT, "sqlite"), execute)
     assert connection.execute("select * from alligator_version").fetchall() == [("0001",)]
     connection.close()
 
@@ -153,11 +155,11 @@ def test_tables_made_by_create_all_are_accepted(empty_sqlite_dsn):
     before = definitions(empty_sqlite_dsn)
     connection = sqlite3.connect(file_of(empty_sqlite_dsn), isolation_level=None)
     execute = steps.on_sqlite3(connection)
-    steps.drive(schema.create(Names()), execute)
+    steps.drive(schema.create(DEFAULT), execute)
     assert definitions(empty_sqlite_dsn) == before
     connection.execute("alter table alligator_workers drop column host")
-    with pytest.raises(SchemaError, match="alligator_workers .* no column host"):
-        steps.drive(schema.create(Names()), execute)
+    with pytest.raises(SchemaError, match=r"alligator_workers .* no column host"):
+        steps.drive(schema.create(DEFAULT), execute)
     connection.close()
 
 

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Row
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from ...constants import CANCELED
+from ...constants import CANCELED, WAITING
 from ...exceptions import StoreUnavailableError, UnknownTaskError, Unsupported
 from ...ids import id_of
 from ...messages import (
@@ -28,7 +28,7 @@ from ...outcomes import Settlement
 from ..base import Backend, report_stale
 from ..capabilities import Capabilities
 from . import engines, joining, rescuing, schema
-from .dialects import Dialect, Steps
+from .dialects import Dialect, PutBack, Steps
 from .listeners import Listener, PostgreSQLListener, SQLiteListener, channel_of
 from .payloads import decode
 from .postgresql import PostgreSQL
@@ -38,9 +38,9 @@ from .statements import Statements
 from .steps import drive, on_sqlalchemy
 from .tables import DEFAULT_PREFIX, Names, build
 
-NOTIFY_INTERVAL = 0.05
+NOTIFY_INTERVAL = 0.01
 """Seconds between two notifications of one queue by one process, outside of transactions
-of the caller. A worker that was just woken looks again by itself within this time."""
+of the caller. A worker that was just woken soon looks again by itself."""
 NOTIFY_HORIZON = 5.0
 """Seconds: a task due later than this needs no notification, idle workers look more often."""
 PRUNE_BATCH = 1000
@@ -305,6 +305,17 @@ class SQLBackend(Backend):
         statement = self._statements.expire_worker if holds else self._statements.remove_worker
         with self._transaction() as connection:
             connection.execute(statement, {"worker": worker})
+
+    def reconcile(self, worker: UUID, held: Collection[UUID]) -> list[UUID]:
+        """Hand back what a worker does not know that it holds."""
+        self.open()
+        with self._transaction() as connection:
+            found = connection.execute(self._statements.orphans, {"workers": [worker]})
+            lost = [PutBack(row.id, row.lease, WAITING, None, 1) for row in found]
+            lost = [row for row in lost if row.id not in held]
+            if not lost:
+                return []
+            return list(drive(self._dialect.put_back(worker, lost), on_sqlalchemy(connection)))
 
     def rescue(self, max_crashes: int) -> list[UUID]:
         """Take back the tasks of dead workers."""

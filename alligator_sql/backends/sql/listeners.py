@@ -1,6 +1,7 @@
 """Waiting for news from the database, each listener on a connection of its own."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -66,12 +67,15 @@ class SQLiteListener:
 
     def __init__(self, engine: Engine) -> None:
         self._connection = cast(sqlite3.Connection, _own_connection(engine))
+        # To close a connection that another thread uses at this moment ends the process.
+        self._in_use = threading.Lock()
+        self._closed = False
         self._seen = self._version()
 
     def wait(self, timeout: float) -> bool:
         """Wait for a commit of any other connection, in this process or another."""
         deadline = time.monotonic() + timeout
-        while True:
+        while not self._closed:
             version = self._version()
             if version != self._seen:
                 self._seen = version
@@ -80,13 +84,19 @@ class SQLiteListener:
             if rest <= 0:
                 return False
             time.sleep(min(DATA_VERSION_INTERVAL, rest))
+        return False
 
-    def _version(self) -> int:
-        return cast(int, self._connection.execute("pragma data_version").fetchone()[0])
+    def _version(self) -> int | None:
+        with self._in_use:
+            if self._closed:
+                return None
+            return cast(int, self._connection.execute("pragma data_version").fetchone()[0])
 
     def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+        """Close the connection; whoever waits on it stops waiting."""
+        with self._in_use:
+            self._closed = True
+            self._connection.close()
 
 
 def _own_connection(engine: Engine) -> object:

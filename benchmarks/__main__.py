@@ -1,0 +1,62 @@
+"""``python -m benchmarks``."""
+
+import argparse
+import sys
+import traceback
+from pathlib import Path
+
+from .report import Report
+from .scenarios import ONCE, PER_STORE
+from .servers import NAMES, Stores
+
+NOWHERE = "no store"
+DEFAULT_STORES = ("postgresql18", "sqlite")
+
+
+def main() -> int:
+    """Run the scenarios and return the exit code: 1 when one of them is broken."""
+    options = _arguments()
+    report = Report(quick=options.quick)
+    broken = []
+    with Stores() as stores:
+        for scenario in options.scenario:
+            for name in [NOWHERE] if scenario in ONCE else options.store:
+                report.begin(f"{scenario}, {name}")
+                try:
+                    if name is NOWHERE:
+                        where, measured = name, ONCE[scenario](options.quick)
+                    else:
+                        store = stores[name]
+                        where, measured = store.stamp(), PER_STORE[scenario](store, options.quick)
+                except Exception:  # the other scenarios are still worth their time
+                    traceback.print_exc()
+                    broken.append(f"{scenario}, {name}")
+                else:
+                    report.add(scenario, where, measured)
+    if options.json is not None:
+        report.write(options.json)
+    for failure in broken:
+        print(f"broken: {failure}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _arguments() -> argparse.Namespace:
+    scenarios = [*PER_STORE, *ONCE]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute for all of it; the figures mean little"
+    )
+    parser.add_argument(
+        "--scenario", nargs="+", choices=scenarios, default=scenarios, metavar="NAME",
+        help=f"what to measure: {', '.join(scenarios)}; by default everything",
+    )  # fmt: skip
+    parser.add_argument(
+        "--store", nargs="+", choices=NAMES, default=DEFAULT_STORES, metavar="STORE",
+        help=f"where: {', '.join(NAMES)}; by default {' and '.join(DEFAULT_STORES)}",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples to FILE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

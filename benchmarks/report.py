@@ -1,0 +1,98 @@
+"""What a run has found: as tables, which are Markdown, and as JSON."""
+
+import json
+import os
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from .stats import Measurement, figures
+
+WIDE = 140
+"""Columns of a table that goes into a file."""
+
+
+def machine() -> dict[str, Any]:
+    """Return what has to be known about the machine to read the figures."""
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="minutes"),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+
+
+class Report:
+    """Shows each scenario when it is done, and keeps all of them."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self._console = Console()
+        if not self._console.is_terminal:
+            self._console = Console(width=WIDE)
+        self._progress = Console(stderr=True)
+        self._data: dict[str, Any] = {"quick": quick, "machine": machine(), "results": []}
+        stamp = self._data["machine"]
+        self._console.print(
+            f"{stamp['when']}, {stamp['cpus']} CPUs (load {stamp['load']:.1f}), {stamp['python']}, "
+            f"{stamp['platform']}{', quick: figures mean little' if quick else ''}\n",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+    def begin(self, title: str) -> None:
+        """Say what is being measured."""
+        self._progress.print(f"[dim]measuring {title} …[/dim]", highlight=False)
+
+    def add(self, scenario: str, where: str, measurements: list[Measurement]) -> None:
+        """Show and keep the measurements of one scenario."""
+        if not measurements:
+            return
+        self._console.print(f"### {scenario}, {where}\n", highlight=False, soft_wrap=True)
+        self._console.print(_table(measurements), highlight=False)
+        self._data["results"] += [
+            {"scenario": scenario, "store": where, **asdict(measurement), "figures": [
+                asdict(figure) for figure in figures(measurement)
+            ]}
+            for measurement in measurements
+        ]  # fmt: skip
+
+    def write(self, path: Path) -> None:
+        """Write everything as JSON."""
+        path.write_text(json.dumps(self._data, indent=2, ensure_ascii=False) + "\n")
+
+
+def _table(measurements: list[Measurement]) -> Table:
+    table = Table(box=box.MARKDOWN)
+    table.add_column("measured")
+    table.add_column("contender")
+    for heading in ("median", "lowest", "highest"):
+        table.add_column(heading, justify="right")
+    table.add_column("unit")
+    table.add_column("ratio", justify="right")
+    for measurement in measurements:
+        for figure in figures(measurement):
+            ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+            if figure.contender == measurement.baseline:
+                ratio = "1"
+            values = (figure.median, figure.lowest, figure.highest)
+            table.add_row(
+                measurement.name,
+                figure.contender,
+                *map(_shown, values),
+                measurement.unit,
+                ratio,
+            )
+    return table
+
+
+def _shown(value: float) -> str:
+    """Return ``value`` with three digits that mean something."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
