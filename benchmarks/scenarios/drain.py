@@ -22,17 +22,15 @@ RAW = "driver: claim and ack by 100"
 
 def measure(store: Store, quick: bool) -> list[Measurement]:
     """Compare workers with processes that claim and acknowledge and run nothing."""
-    number = 3_000 if quick else 30_000
+    number = 2_000 if quick else 30_000
+    roles: dict[str, processes.Role] = {"Worker": partial(work, concurrency=1), RAW: claim}
+    if not quick:
+        roles["Worker, concurrency=8"] = partial(work, concurrency=8)
     measurements = []
     with store.database() as dsn:
         for workers in (1, 2):
             contenders: dict[str, Callable[[], float]] = {
-                name: partial(_rate, dsn, role, workers, number)
-                for name, role in (
-                    ("Worker", partial(work, concurrency=1)),
-                    ("Worker, concurrency=8", partial(work, concurrency=8)),
-                    (RAW, claim),
-                )
+                name: partial(_rate, dsn, role, workers, number) for name, role in roles.items()
             }
             samples = interleave(1 if quick else 5, contenders, warm_up=not quick)
             name = f"{workers} process{'es' if workers > 1 else ''}"

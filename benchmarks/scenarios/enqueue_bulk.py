@@ -16,7 +16,7 @@ from ..tasks import deliver, mail, prepared
 
 def measure(store: Store, quick: bool) -> list[Measurement]:
     """Compare ``map`` over a generator with loading the same rows."""
-    number = 4_000 if quick else 40_000
+    number = 2_000 if quick else 40_000
     with (
         store.database() as dsn,
         closing(Gator(dsn)) as gator,
@@ -47,6 +47,6 @@ def measure(store: Store, quick: bool) -> list[Measurement]:
             "gator.using().map": joined,
         }
         contenders |= {name: partial(theirs, insert) for name, insert in inserts.items()}
-        samples = interleave(3 if quick else 7, contenders)
+        samples = interleave(1 if quick else 7, contenders)
         engine.dispose()
     return [Measurement("bulk", "tasks/s", samples, next(iter(inserts)))]

@@ -25,7 +25,7 @@ def measure(store: Store, quick: bool) -> list[Measurement]:
 
     The difference is the Python time of this package, and of SQLAlchemy where it is used.
     """
-    number = 200 if quick else 2000
+    number = 100 if quick else 2000
     with (
         store.database() as dsn,
         closing(Gator(dsn)) as gator,

@@ -15,7 +15,7 @@ from ..tasks import deliver, mail, prepared
 
 def measure(store: Store, quick: bool) -> list[Measurement]:
     """Compare ``gator.task`` with inserting the same two rows."""
-    number = 200 if quick else 2000
+    number = 100 if quick else 2000
     with (
         store.database() as dsn,
         closing(Gator(dsn)) as gator,

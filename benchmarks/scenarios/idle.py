@@ -1,16 +1,15 @@
 """What a worker costs that has nothing to do."""
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
 
 import psutil  # type: ignore[import-untyped]
 from sqlalchemy import make_url
 
 from .. import processes
 from ..servers import Store
-from ..stats import Measurement, by_key, interleave
+from ..stats import Measurement, Samples
 
+OURS = "alligator-sql worker"
 RAW = "driver: one connection"
 CONNECT = {
     True: "import sqlite3, time; connection = sqlite3.connect({!r}); time.sleep(1000)",
@@ -20,42 +19,31 @@ CONNECT = {
 
 
 def measure(store: Store, quick: bool) -> list[Measurement]:
-    """Compare the worker with a Python process that holds a connection."""
-    settling, window = (3.0, 3.0) if quick else (15.0, 10.0)
+    """Compare a worker with a Python process that holds a connection, both at the same time."""
+    settling, window, windows = (2.0, 3.0, 1) if quick else (15.0, 10.0, 3)
     with store.database() as dsn:
         target = make_url(dsn).database if store.is_sqlite else dsn
-        program = CONNECT[store.is_sqlite].format(target)
-        cost: Callable[[Sequence[str]], dict[str, float]] = partial(
-            _cost, store, dsn, settling, window
-        )
-        found = interleave(
-            1 if quick else 3,
-            {
-                "alligator-sql worker": lambda: cost(processes.worker(dsn)),
-                RAW: lambda: cost(["-c", program]),
-            },
-            warm_up=False,
-        )
-    units = {"transactions": "1/s", "CPU": "ms/s", "memory": "MB"}
-    return [Measurement(name, units[name], samples, RAW) for name, samples in by_key(found).items()]
-
-
-def _cost(
-    store: Store, dsn: str, settling: float, window: float, program: Sequence[str]
-) -> dict[str, float]:
-    with processes.background(program) as pid:
-        process = psutil.Process(pid)
-        time.sleep(settling)
-        before, cpu_before = store.transactions(dsn), _cpu_seconds(process)
-        time.sleep(window)
-        after, cpu_after = store.transactions(dsn), _cpu_seconds(process)
-        cost = {
-            "CPU": (cpu_after - cpu_before) / window * 1e3,
-            "memory": process.memory_info().rss / 1e6,
-        }
-        if before is not None and after is not None:
-            cost["transactions"] = (after - before) / window
-    return cost
+        with (
+            processes.background(processes.worker(dsn)) as ours,
+            processes.background(["-c", CONNECT[store.is_sqlite].format(target)]) as theirs,
+        ):
+            time.sleep(settling)
+            watched = {OURS: psutil.Process(ours), RAW: psutil.Process(theirs)}
+            cpu: Samples = {name: [] for name in watched}
+            memory: Samples = {name: [] for name in watched}
+            ended: list[float] = []
+            for _ in range(windows):
+                before = {name: _cpu_seconds(process) for name, process in watched.items()}
+                ended_before = store.transactions(dsn)
+                time.sleep(window)
+                ended.append((store.transactions(dsn) - ended_before) / window)
+                for name, process in watched.items():
+                    cpu[name].append((_cpu_seconds(process) - before[name]) / window * 1e3)
+                    memory[name].append(process.memory_info().rss / 1e6)
+    measurements = [Measurement("CPU", "ms/s", cpu, RAW), Measurement("memory", "MB", memory, RAW)]
+    if not store.is_sqlite:
+        measurements.append(Measurement("transactions", "1/s", {OURS: ended}))
+    return measurements
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

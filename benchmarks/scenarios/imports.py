@@ -22,7 +22,9 @@ def measure(quick: bool) -> list[Measurement]:
     """Compare ``import alligator_sql`` with importing SQLAlchemy, each in a fresh process."""
     contenders = ("alligator_sql", "alligator_sql.backends.sql", RAW)
     found = interleave(
-        3 if quick else 15, {module: partial(_imported, module) for module in contenders}
+        1 if quick else 15,
+        {module: partial(_imported, module) for module in contenders},
+        warm_up=not quick,
     )
     seconds: Samples = {module: [one[0] for one in ones] for module, ones in found.items()}
     loaded: Samples = {

@@ -21,7 +21,7 @@ SHORTEST_GAP, LONGEST_GAP = 0.03, 0.08
 
 def measure(store: Store, quick: bool) -> list[Measurement]:
     """Compare a worker with a process that waits for news and only claims."""
-    number = 50 if quick else 300
+    number = 20 if quick else 300
     with (
         store.database() as dsn,
         closing(Gator(dsn)) as gator,

@@ -18,14 +18,14 @@ from ..tasks import deliver, mail, prepared
 RAW = "driver: insert, claim, ack"
 SMALL = "hello"
 LARGE = "".join(random.Random(0).choices(string.ascii_letters, k=1500))
-WARM_UP = 500
+WARM_UP = 200
 
 
 def measure(store: Store, quick: bool) -> list[Measurement]:
     """Compare ``map`` and a worker with inserting, claiming and acknowledging in batches."""
     if store.is_sqlite:
         return []
-    number = 2_000 if quick else 20_000
+    number = 1_000 if quick else 20_000
     measurements = []
     with (
         store.database() as dsn,

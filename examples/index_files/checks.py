@@ -60,7 +60,7 @@ class Checker:
         yield self._rollbacks(enqueued)
         if killed:
             rescued = self._totals.rescued
-            yield Check(rescued > 0, f"{rescued} tasks of the killed worker ran elsewhere")
+            yield Check(rescued > 0, f"{rescued} of the killed worker's tasks ran elsewhere")
 
     def _files(self, documents: dict[int, Path]) -> Check:
         """Examine each file again and compare."""

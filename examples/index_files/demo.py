@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from rich.console import Console
 from rich.markup import escape
-from sqlalchemy import Uuid, bindparam, make_url, text
+from sqlalchemy import Uuid, bindparam, inspect, make_url, text
 from sqlalchemy.orm import Session
 
 from alligator_sql import Gator
@@ -87,9 +87,8 @@ class Demo:
                 Workers(self._dsn, self._concurrency, log) as workers,
             ):
                 pids = workers.start(self._worker_count)
-                self._say(f"Started {len(pids)} workers: processes {', '.join(map(str, pids))}.")
+                self._say(f"Started the workers: processes {', '.join(map(str, pids))}.")
                 self._watch(workers, enqueued)
-            self._console.print()
             report.show(self._console, self._engine, self._tag)
             passed = self._check(enqueued, began)
         finally:
@@ -108,6 +107,9 @@ class Demo:
             schema.upgrade(self._dsn)
         self._gator.open()  # which creates the tables of the queue in SQLite
         Base.metadata.create_all(self._engine)
+        found = {column["name"] for column in inspect(self._engine).get_columns("documents")}
+        if not found >= set(Document.__table__.columns.keys()):
+            raise DemoError("The database has another table called documents: give an empty one.")
         self._say("Created the tables of the queue and the application's own.")
 
     def _enqueue(self) -> Enqueued:
@@ -172,7 +174,7 @@ class Demo:
         workers.kill(pid)
         self._say(
             f"Killed worker {pid} (SIGKILL) with {done} tasks done, while it indexed "
-            f"{document.path}. When its lease of {LEASE:g} s ends, the others take its tasks."
+            f"{document.path}.\nWhen its lease of {LEASE:g} s ends, the others take its tasks."
         )
         return True
 

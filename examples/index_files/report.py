@@ -61,7 +61,7 @@ def show(console: Console, engine: Engine, tag: str) -> None:
     """Print the report about the tasks with ``tag``."""
     with engine.connect() as connection:
         rows = connection.execute(text(REPORT[engine.dialect.name]), {"tag": tag}).mappings().all()
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
     table.add_column("queue")
     for name in ("done", "failed", "retried", "rescued", "wait p50", "p95", "run p50", "p95"):
         table.add_column(name, justify="right")

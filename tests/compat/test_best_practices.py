@@ -51,9 +51,7 @@ def test_one_gator_configured_by_the_environment(tmp_path: Path, sqlite_dsn: str
     assert (tmp_path / "rebuilt").read_text() == "42"
 
 
-def test_the_environment_names_the_store(
-    monkeypatch: pytest.MonkeyPatch, conn_string: str
-) -> None:
+def test_the_environment_names_the_store(monkeypatch: pytest.MonkeyPatch, conn_string: str) -> None:
     monkeypatch.setenv("ALLIGATOR_CONN", conn_string)
     gator = Gator()
     assert gator.conn_string == conn_string

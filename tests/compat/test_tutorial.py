@@ -86,9 +86,7 @@ def test_delay_until_takes_a_unix_timestamp(gator: Gator, journal: list[Any]) ->
 
 
 @pytest.mark.parametrize("option", ["delay_by", "delay_until"])
-def test_a_delayed_task_runs_when_it_is_due(
-    gator: Gator, journal: list[Any], option: str
-) -> None:
+def test_a_delayed_task_runs_when_it_is_due(gator: Gator, journal: list[Any], option: str) -> None:
     due = time.time() + 0.2
     gator.options(**{option: 0.2 if option == "delay_by" else due}).task(tasks.note_time)
     Worker(gator, max_tasks=1).run_forever()

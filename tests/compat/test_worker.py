@@ -106,9 +106,7 @@ def test_ident_has_the_process_id(gator: Gator) -> None:
     assert Worker(gator).ident() == f"Alligator Worker (#{os.getpid()})"
 
 
-def test_a_subclass_is_asked_at_every_turn(
-    gator: Gator, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_subclass_is_asked_at_every_turn(gator: Gator, caplog: pytest.LogCaptureFixture) -> None:
     gator.task(tasks.add, 1, 2)
     gator.task(tasks.add, 3, 4)
     worker = TalkingWorker(gator, max_tasks=2)

@@ -59,8 +59,8 @@ class Caller(ABC):
         """Append every statement that reaches a SQLite database to ``statements``."""
         raise NotImplementedError
 
-    def start(self) -> None:
-        """Begin a transaction, unless the connection does by itself."""
+    def start(self) -> None:  # noqa: B027 - most connections do by themselves
+        """Begin a transaction."""
 
     def begin(self) -> None:
         """Begin a transaction and write something in it."""

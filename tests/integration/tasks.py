@@ -36,8 +36,12 @@ def fail(message: str = "no luck") -> None:
     raise ValueError(message)
 
 
-def fail_with_secrets() -> None:
+def fail_with_odd_text() -> None:
     raise RuntimeError("NUL \x00 and a lone surrogate \ud800")
+
+
+def large(characters: int) -> str:
+    return "x" * characters
 
 
 def not_json() -> object:

@@ -1,12 +1,14 @@
 """What ``gator.using(x)`` and ``Gator(engine=x)`` refuse, and first uses inside a transaction."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 from sqlalchemy import Connection, create_engine, event, make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from alligator_sql import Gator
 from alligator_sql.exceptions import InvalidOptionError, SchemaError, Unsupported
@@ -28,17 +30,18 @@ class TestRefusals:
         gator = Gator(sqlite_dsn)
         engine = create_engine(sqlite_dsn)
         for thing in (engine, "sqlite://", None, object()):
-            kind = type(thing).__name__
-            with pytest.raises(Unsupported, match=rf"a {kind}\. Give a SQLAlchemy Session, .*sqlit"):
+            refused = rf"a {type(thing).__name__}\. Give a SQLAlchemy Session, .*sqlite3"
+            with pytest.raises(Unsupported, match=refused):
                 gator.using(thing)
         engine.dispose()
 
     def test_an_async_engine_is_refused_with_what_to_do_instead(self, postgres18_dsn, sqlite_dsn):
+        refused = r"AsyncEngine.*give the DSN too.*using\(session\)"
         for url in (
             make_url(postgres18_dsn).set(drivername="postgresql+psycopg"),
             make_url(sqlite_dsn).set(drivername="sqlite+aiosqlite"),
         ):
-            with pytest.raises(Unsupported, match=r"AsyncEngine.*give the DSN too.*using\(session\)"):
+            with pytest.raises(Unsupported, match=refused):
                 Gator(engine=create_async_engine(url))  # type: ignore[arg-type]
 
     def test_a_sqlite_engine_in_memory_is_refused(self):
@@ -49,7 +52,7 @@ class TestRefusals:
         """A task is two rows: without a transaction a worker could come between them."""
         gator = Gator(sqlite_dsn)
         connection = sqlite3.connect(str(make_url(sqlite_dsn).database), isolation_level=None)
-        with pytest.raises(Unsupported, match="autocommit.*begin"):
+        with pytest.raises(Unsupported, match=r"autocommit.*begin"):
             gator.using(connection).task(tasks.echo, 1)
         connection.execute("begin")
         gator.using(connection).task(tasks.echo, 2)
@@ -86,8 +89,8 @@ class TestMissingSchema:
     @pytest.mark.parametrize("kind", callers.SQLITE, ids=lambda kind: kind.__name__)
     def test_sqlite_makes_the_tables_within_the_transaction(self, empty_sqlite_dsn, kind):
         path = str(make_url(empty_sqlite_dsn).database)
-        with sqlite3.connect(path) as connection:
-            connection.execute("create table orders (name text)")
+        connection = sqlite3.connect(path)
+        connection.execute("create table orders (name text)")
         connection.close()
         gator = Gator(empty_sqlite_dsn)
         caller = kind(empty_sqlite_dsn)
@@ -95,9 +98,10 @@ class TestMissingSchema:
         caller.begin()
         caller.task(gator.using(caller.connection), tasks.echo, "gone")
         caller.rollback()
-        assert caller.execute("select name from sqlite_master order by name") == [("orders",)]
-        assert caller.execute("select count(*) from orders") == [(0,)]
-        caller.rollback()
+        observer = callers.SQLiteCaller(empty_sqlite_dsn)
+        assert observer.execute("select name from sqlite_master order by name") == [("orders",)]
+        assert observer.execute("select count(*) from orders") == [(0,)]
+        observer.close()
 
         caller.begin()
         caller.task(gator.using(caller.connection), tasks.echo, "kept")
@@ -131,8 +135,6 @@ class TestTwoPhaseCommit:
         gator.close()
 
     def test_of_a_session(self, dsn, gator):
-        from sqlalchemy.orm import Session, scoped_session, sessionmaker
-
         engine = create_engine(make_url(dsn).set(drivername="postgresql+psycopg"))
         with Session(engine, twophase=True) as session:
             gator.using(session).task(tasks.echo, "session")
@@ -161,8 +163,6 @@ class TestTwoPhaseCommit:
         assert gator.pop() == 1
 
     async def _of_async_session(self, dsn: str, gator: Gator) -> None:
-        from sqlalchemy.ext.asyncio import AsyncSession
-
         engine = create_async_engine(make_url(dsn).set(drivername="postgresql+psycopg"))
         async with AsyncSession(engine, twophase=True) as session:
             await gator.using(session).atask(tasks.echo, 1)
@@ -170,8 +170,6 @@ class TestTwoPhaseCommit:
         await engine.dispose()
 
     def test_of_an_async_session(self, dsn, gator):
-        import asyncio
-
         asyncio.run(self._of_async_session(dsn, gator))
         assert gator.pop() == 1
 

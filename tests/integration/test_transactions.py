@@ -372,7 +372,9 @@ class TestSQLite(Joining):
 
 def stored_ids(gator: Gator, observe: Observe) -> list[str]:
     """Return the ids of all live tasks as their owners know them."""
-    rows = observe("select cast(t.id as text) from alligator_tasks t join alligator_payloads using (id)")
+    rows = observe(
+        "select cast(t.id as text) from alligator_tasks t join alligator_payloads using (id)"
+    )
     return [str(gator.find(task_id).id) for (task_id,) in rows]
 
 

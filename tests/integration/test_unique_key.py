@@ -11,38 +11,17 @@ import pytest
 
 from alligator_sql import Gator
 from alligator_sql.messages import WorkerRecord
-from tests.helpers import PATIENCE, wait_until
+from alligator_sql.outcomes import Settlement, Succeeded
+from tests.helpers import PATIENCE, Background, wait_until
 
 from . import callers, tasks
 
 THREADS = 16
 
 
-class Background(threading.Thread):
-    """Runs a function on a thread and keeps what it returns or raises."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        super().__init__(daemon=True)
-        self._function = function
-        self._value: Any = None
-        self._error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._value = self._function()
-        except BaseException as error:
-            self._error = error
-
-    def result(self) -> Any:
-        self.join(PATIENCE)
-        assert not self.is_alive()
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-
-def enqueue_at_once(gator: Gator, open_caller: Callable[[], callers.Caller], key: str, commits: Any):
+def enqueue_at_once(
+    gator: Gator, open_caller: Callable[[], callers.Caller], key: str, commits: Any
+):
     """Enqueue with one key from many threads; ``commits`` says which of them commit."""
     barrier = threading.Barrier(THREADS)
 
@@ -213,9 +192,6 @@ def test_a_running_task_keeps_its_key_and_an_ended_one_gives_it_back(dsn, reques
     gator.store.heartbeat(worker, first=True)
     (claim,) = gator.store.claim(["all"], 1, worker.id)
     assert once.task(tasks.echo, 2).task_id == first.task_id
-
-    from alligator_sql.outcomes import Settlement, Succeeded
-
     gator.store.ack([Settlement(claim, Succeeded())])
     assert not once.task(tasks.echo, 3).duplicate
     assert gator.pop() == 3

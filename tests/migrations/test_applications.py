@@ -70,21 +70,23 @@ class App:
         return self.folder / "alembic" / "versions"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def dsn(request) -> Iterator[str]:
+@pytest.fixture
+def empty_postgres18_dsn(postgres18_server) -> Iterator[str]:
+    """A database with nothing in it, on the newest version only."""
+    name = postgres18_server.create_database()
+    yield postgres18_server.dsn(name)
+    postgres18_server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres18"])
+def dsn(request) -> str:
     """An empty database of each kind."""
-    if request.param == "sqlite":
-        yield request.getfixturevalue("empty_sqlite_dsn")
-        return
-    server = request.getfixturevalue("postgres18_server")
-    name = server.create_database()
-    yield server.dsn(name)
-    server.drop_database(name)
+    return str(request.getfixturevalue(f"empty_{request.param}_dsn"))
 
 
 @pytest.fixture
-def make_app(tmp_path, dsn):
-    def make(env: str) -> App:
+def make_app(tmp_path: Path):
+    def make(env: str, dsn: str) -> App:
         folder = tmp_path / "app"
         (folder / "myapp").mkdir(parents=True)
         (folder / "myapp" / "models.py").write_text(MODELS, encoding="utf-8")
@@ -102,7 +104,7 @@ def make_app(tmp_path, dsn):
 
 def test_excluded_tables_are_not_dropped(make_app, dsn):
     schema.upgrade(dsn)
-    app = make_app(example("env.py: exclude"))
+    app = make_app(example("env.py: exclude"), dsn)
     proposed = app.autogenerate()
     assert "create_table('orders'" in proposed
     assert "alligator" not in proposed
@@ -115,7 +117,14 @@ def test_without_exclusion_they_would_be(make_app, dsn):
     """What the example is for: this fails once Alembic leaves foreign tables alone."""
     schema.upgrade(dsn)
     env = example("env.py: exclude").replace("include_name=exclude_tables(),", "")
-    assert "drop_table('alligator_tasks'" in make_app(env).autogenerate()
+    assert "drop_table('alligator_tasks'" in make_app(env, dsn).autogenerate()
+
+
+def test_exclusion_knows_the_default_schema_by_its_name(make_app, empty_postgres18_dsn):
+    schema.upgrade(empty_postgres18_dsn, schema="public")
+    env = example("env.py: exclude").replace("_tables()", "_tables(schema='public')")
+    app = make_app(env, empty_postgres18_dsn)
+    assert "alligator" not in app.autogenerate()
 
 
 def test_exclusion_knows_prefix_and_schema(make_app, dsn):
@@ -127,13 +136,13 @@ def test_exclusion_knows_prefix_and_schema(make_app, dsn):
     env = example("env.py: exclude").replace(
         "exclude_tables()", f"exclude_tables({arguments}), include_schemas=True"
     )
-    proposed = make_app(env).autogenerate()
+    proposed = make_app(env, dsn).autogenerate()
     assert "create_table('orders'" in proposed
     assert "jobs_" not in proposed
 
 
 def test_included_tables_are_created(make_app, dsn, tmp_path, request):
-    app = make_app(example("env.py: include"))
+    app = make_app(example("env.py: include"), dsn)
     proposed = app.autogenerate()
     assert "create_table('orders'" in proposed
     assert "create_table('alligator_tasks'" in proposed
@@ -156,10 +165,12 @@ def test_included_tables_are_created(make_app, dsn, tmp_path, request):
         assert unordered(dsn) == unordered(described)
     else:
         server = request.getfixturevalue("postgres18_server")
-        described = server.dsn(server.create_database())
+        database = server.create_database()
+        described = server.dsn(database)
         create_all(described, Names())
         ours = (server.version, "--table=alligator_*")
         assert dump(dsn, *ours) == dump(described, *ours)
+        server.drop_database(database)
 
     app.alembic("downgrade", "base")
 

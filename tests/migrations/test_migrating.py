@@ -4,6 +4,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -34,8 +37,12 @@ migrating.upgrade(sys.argv[1])
 """
 
 
-def at_once(code: str, dsn: str, count: int = 6) -> list[tuple[int | None, str]]:
-    """Run ``code`` in processes that have all started before any goes on."""
+LOCK = int.from_bytes(b"alligato")
+"""The key that migrations of one PostgreSQL database queue for."""
+
+
+def start(code: str, dsn: str, count: int = 6) -> list[subprocess.Popen[str]]:
+    """Start processes that run ``code``, and let them go on once all say that they are ready."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, dsn],
@@ -53,11 +60,20 @@ def at_once(code: str, dsn: str, count: int = 6) -> list[tuple[int | None, str]]
         assert process.stdin
         process.stdin.write("\n")
         process.stdin.flush()
-    ends = []
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        ends.append((process.returncode, errors))
-    return ends
+    return processes
+
+
+def ends(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
+    """Return the exit codes of processes and what they complained about."""
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    return [(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
 
 
 def revisions(dsn: str) -> list[tuple[str]]:
@@ -106,15 +122,34 @@ def test_upgrades_at_once_on_postgresql(isolation, empty_postgres_dsn):
         connection.execute(
             f"alter database {name} set default_transaction_isolation to '{isolation}'"
         )
-    ends = at_once(WAIT_THEN_UPGRADE, empty_postgres_dsn)
-    assert ends == [(0, "")] * 6
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    with psycopg.connect(empty_postgres_dsn, autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", (LOCK,))
+        processes = start(WAIT_THEN_UPGRADE, empty_postgres_dsn)
+        # All have begun before the first of them migrates.
+        eventually(lambda: connection.execute(waiting).fetchone() == (6,))
+    assert ends(processes) == [(0, "")] * 6
     assert revisions(empty_postgres_dsn) == [(schema.REVISION,)]
 
 
 def test_upgrades_at_once_on_sqlite(empty_sqlite_dsn):
-    ends = at_once(WAIT_THEN_UPGRADE, empty_sqlite_dsn)
-    assert ends == [(0, "")] * 6
+    processes = start(WAIT_THEN_UPGRADE, empty_sqlite_dsn)
+    assert ends(processes) == [(0, "")] * 6
     assert revisions(empty_sqlite_dsn) == [(schema.REVISION,)]
+
+
+def test_a_new_sqlite_file_that_somebody_writes_to(empty_sqlite_dsn):
+    """SQLite does not wait by itself when the switch to WAL meets another writer."""
+    other = sqlite3.connect(
+        file_of(empty_sqlite_dsn), isolation_level=None, check_same_thread=False
+    )
+    other.execute("begin immediate")
+    release = threading.Timer(0.3, other.execute, ["commit"])
+    release.start()
+    schema.upgrade(empty_sqlite_dsn)
+    release.join()
+    other.close()
+    assert migrating.check(empty_sqlite_dsn) == []
 
 
 def test_a_failed_upgrade_changes_nothing(empty_postgres_dsn, empty_sqlite_dsn, postgres_server):

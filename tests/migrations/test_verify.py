@@ -12,7 +12,7 @@ from alligator_sql.backends.sql.tables import Names
 from alligator_sql.exceptions import SchemaError
 
 from .databases import create_all, definitions, file_of
-from .test_migrating import at_once, revisions
+from .test_migrating import ends, revisions, start
 
 DEFAULT = Names()
 
@@ -146,7 +146,7 @@ gator.open()
 
 
 def test_first_uses_at_once_on_sqlite(empty_sqlite_dsn):
-    assert at_once(FIRST_USE, empty_sqlite_dsn) == [(0, "")] * 6
+    assert ends(start(FIRST_USE, empty_sqlite_dsn)) == [(0, "")] * 6
     assert revisions(empty_sqlite_dsn) == [(schema.REVISION,)]
 
 

@@ -246,9 +246,7 @@ def test_after_the_year_9999(gator: Gator, refused: Any, moment: float) -> None:
 
 @pytest.mark.parametrize("seconds", [3_162_240_001, 1e300, 10**400], ids=lambda value: "")
 @pytest.mark.parametrize("option", ["delay_by", "expires"])
-def test_more_than_a_hundred_years(
-    gator: Gator, refused: Any, option: str, seconds: float
-) -> None:
+def test_more_than_a_hundred_years(gator: Gator, refused: Any, option: str, seconds: float) -> None:
     with refused(InvalidOptionError, f"{option}=", "at most 3162240000 seconds"):
         gator.options(**{option: seconds}).task(echo)
 
@@ -424,9 +422,7 @@ def test_an_unknown_scheme_says_which_exist(conn_string: str) -> None:
 
 
 @pytest.mark.parametrize("conn_string", ["tasks.db", "/srv/tasks.db", ""])
-def test_a_string_without_a_scheme(
-    conn_string: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_string_without_a_scheme(conn_string: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALLIGATOR_CONN", raising=False)
     with pytest.raises(UnknownBackendError, match=r"without a scheme\. Known: postgresql://"):
         Gator(conn_string)
@@ -527,9 +523,7 @@ def test_a_call_that_does_not_fit(
 # What a worker meets
 
 
-def test_a_hook_that_raises_changes_nothing(
-    gator: Gator, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_hook_that_raises_changes_nothing(gator: Gator, caplog: pytest.LogCaptureFixture) -> None:
     hooks = {"on_error": functions.clumsy_hook, "on_success": functions.clumsy_hook}
     fails = gator.options(retries=1, backoff=0, **hooks).task(functions.fail, "the task broke")
     works = gator.options(keep_result=True, **hooks).task(add, 1, 2)
@@ -581,7 +575,9 @@ def test_an_exception_without_words(gator: Gator) -> None:
     assert found(gator, task.task_id).error == "UnprintableError: <no message>"
 
 
-@pytest.mark.parametrize("words", ["\x00", "\ud800", "x" * 1_000_000], ids=["NUL", "surrogate", "long"])
+@pytest.mark.parametrize(
+    "words", ["\x00", "\ud800", "x" * 1_000_000], ids=["NUL", "surrogate", "long"]
+)
 def test_errors_that_no_text_column_holds(gator: Gator, words: str) -> None:
     task = gator.task(functions.fail, words)
     burst(gator)
@@ -593,9 +589,7 @@ def test_errors_that_no_text_column_holds(gator: Gator, words: str) -> None:
 
 
 @pytest.fixture
-def vanished(
-    gator: Gator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
+def vanished(gator: Gator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The id of a task whose module has gone since it was enqueued."""
     module = tmp_path / "vanishing.py"
     module.write_text("def work():\n    pass\n")
@@ -718,9 +712,7 @@ def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("canary", None)
 
 
-def test_a_module_that_is_not_allowed_is_not_even_imported(
-    conn_string: str, canary: Path
-) -> None:
+def test_a_module_that_is_not_allowed_is_not_even_imported(conn_string: str, canary: Path) -> None:
     with closing(Gator(conn_string, allow=["tests.*"])) as gator:
         task_id = forge(gator, {"func": "canary:sing"})
         hook_id = forge(
@@ -769,9 +761,7 @@ def test_forged_names_that_are_no_public_functions(gator: Gator, name: str) -> N
 @pytest.mark.parametrize(
     "payload", ["", "no json", "[]", "null", '"text"', "{}", '{"task_id": "x"}', "[" * 100_000]
 )
-def test_rows_that_make_no_sense_fail_alone(
-    gator: Gator, journal: list[Any], payload: str
-) -> None:
+def test_rows_that_make_no_sense_fail_alone(gator: Gator, journal: list[Any], payload: str) -> None:
     task_id = forge(gator, payload)
     gator.task(echo, "next")
     burst(gator)

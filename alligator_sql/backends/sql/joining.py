@@ -67,6 +67,7 @@ def run(connection: Any, steps: Steps[T], dialect: str) -> T:
         raise Unsupported(f"{type(connection).__name__} is asynchronous: it has to be awaited.")
     if isinstance(connection, sqlite3.Connection):
         _check_dialect("sqlite", dialect)
+        _check_transaction(connection)
         return drive(steps, on_sqlite3(connection))
     if _is_a(connection, "psycopg", "Connection"):
         _check_dialect("postgresql", dialect)
@@ -106,4 +107,15 @@ def _check_dialect(given: str, wanted: str) -> None:
         raise Unsupported(
             f"The connection given to using() leads to {given}, but the tasks are stored in "
             f"{wanted}. Join a connection to the database of the queue."
+        )
+
+
+def _check_transaction(connection: sqlite3.Connection) -> None:
+    """Refuse what would commit a task before its payload, when a worker may take it."""
+    autocommit = getattr(connection, "autocommit", -1)  # Python 3.12; -1 is the older way
+    begins = connection.isolation_level is not None if autocommit == -1 else not autocommit
+    if not begins and not connection.in_transaction:
+        raise Unsupported(
+            "The sqlite3.Connection given to using() is in autocommit mode and has no transaction "
+            "to join: begin one first."
         )

@@ -75,8 +75,10 @@ class SQLiteListener:
     def wait(self, timeout: float) -> bool:
         """Wait for a commit of any other connection, in this process or another."""
         deadline = time.monotonic() + timeout
-        while not self._closed:
+        while True:
             version = self._version()
+            if version is None:
+                return False
             if version != self._seen:
                 self._seen = version
                 return True
@@ -84,7 +86,6 @@ class SQLiteListener:
             if rest <= 0:
                 return False
             time.sleep(min(DATA_VERSION_INTERVAL, rest))
-        return False
 
     def _version(self) -> int | None:
         with self._in_use:

@@ -1,0 +1,34 @@
+"""Tasks that tests hold back and let go, in the same process."""
+
+import threading
+
+
+class Gates:
+    """What the tasks of one test have done; a task that outlives its test keeps the old ones."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+        self.ran: list[str] = []
+
+
+current = Gates()
+
+
+def reset() -> None:
+    """Let go whatever still waits, and begin anew."""
+    global current
+    current.opened.set()
+    current = Gates()
+
+
+def quick(name: str) -> None:
+    current.ran.append(name)
+
+
+def gate(name: str) -> None:
+    """Run until the test opens the gate."""
+    gates = current
+    gates.entered.set()
+    assert gates.opened.wait(30)
+    gates.ran.append(name)

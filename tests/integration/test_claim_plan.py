@@ -1,0 +1,251 @@
+"""The plans of the hot statements do not flip, whatever the statistics say.
+
+A worker claims from queues that were empty when they were last analysed, that hold a
+million tasks for tomorrow, or whose front is full of dead entries. In each of them a claim
+of n tasks has to read about n rows. Rows are counted here and not seconds.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from alligator_sql.backends.sql.marks import FRONT
+from alligator_sql.backends.sql.postgresql import PostgreSQL
+from alligator_sql.backends.sql.sqlite import SQLite
+from alligator_sql.backends.sql.statements import Statements
+from alligator_sql.backends.sql.tables import Names, build
+
+from .plans import MODES, Plan, Prepared
+
+MANY = 200_000
+BATCH = 100
+WORKER = UUID(int=1)
+DIALECT = PostgreSQL(Names())
+STATEMENTS = Statements(build(Names()), DIALECT)
+
+
+def fill(
+    connection: psycopg.Connection[Any],
+    count: int,
+    priority: str = "0",
+    run_at: str = "now() - interval '1 hour' + n * interval '1 ms'",
+    queue: str = "all",
+) -> None:
+    """Store ``count`` waiting tasks; ``priority`` and ``run_at`` are SQL over a number ``n``."""
+    connection.execute(
+        f"""
+        insert into alligator_tasks (id, queue, priority, run_at, created_at, status, func)
+        select gen_random_uuid(), '{queue}', {priority}, {run_at}, now(), 0, 'tests:f'
+          from generate_series(1, {count}) n
+        """
+    )
+    connection.execute(
+        "insert into alligator_payloads select id, '{}' from alligator_tasks on conflict do nothing"
+    )
+
+
+def big(connection: psycopg.Connection[Any]) -> None:
+    fill(connection, MANY, priority="n % 3")
+    fill(connection, 1000, queue="other")
+    connection.execute("analyze")
+
+
+def analysed_while_empty(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("analyze")
+    fill(connection, MANY)
+
+
+def never_analysed(connection: psycopg.Connection[Any]) -> None:
+    fill(connection, MANY)
+
+
+def mostly_for_tomorrow(connection: psycopg.Connection[Any]) -> None:
+    fill(connection, MANY, priority="5", run_at="now() + interval '1 day' + n * interval '1 ms'")
+    fill(connection, 1000)
+    connection.execute("analyze")
+
+
+def mostly_in_another_queue(connection: psycopg.Connection[Any]) -> None:
+    fill(connection, MANY, queue="other")
+    fill(connection, 1000)
+    connection.execute("analyze")
+
+
+def analysed_while_full(connection: psycopg.Connection[Any]) -> None:
+    fill(connection, MANY)
+    connection.execute("analyze")
+    connection.execute("delete from alligator_tasks where run_at > now() - interval '59 minutes'")
+
+
+SITUATIONS: dict[str, Callable[[psycopg.Connection[Any]], None]] = {
+    function.__name__: function
+    for function in (
+        big,
+        analysed_while_empty,
+        never_analysed,
+        mostly_for_tomorrow,
+        mostly_in_another_queue,
+        analysed_while_full,
+    )
+}
+
+
+@pytest.fixture(scope="module", params=SITUATIONS.values(), ids=SITUATIONS)
+def database(request, postgres_server) -> Iterator[str]:
+    name = postgres_server.create_database(postgres_server.upgraded)
+    with psycopg.connect(postgres_server.dsn(name), autocommit=True) as connection:
+        connection.execute("alter table alligator_tasks set (autovacuum_enabled = off)")
+        connection.execute("alter table alligator_payloads set (autovacuum_enabled = off)")
+        connection.execute(
+            "insert into alligator_workers (id, expires_at, started_at, pid, host, queues) "
+            "values (%s, now() + interval '1 day', now(), 1, 'here', '[]')",
+            (WORKER,),
+        )
+        request.param(connection)
+    yield postgres_server.dsn(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def connection(database) -> Iterator[psycopg.Connection[Any]]:
+    """A connection whose transaction is rolled back, so that each test finds all tasks."""
+    with psycopg.connect(database) as connection:
+        yield connection
+        connection.rollback()
+
+
+@pytest.fixture(params=MODES)
+def mode(request) -> str:
+    return str(request.param)
+
+
+def claim_from_the_front(connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    found = connection.execute(DIALECT._priorities.replace(":queue", "'all'")).fetchall()
+    return {
+        "priorities": [row[0] for row in found],
+        "mark_run_ats": [FRONT.run_at for _ in found],
+        "mark_ids": [FRONT.id for _ in found],
+        "queue": "all",
+        "limit": BATCH,
+        "worker": WORKER,
+    }
+
+
+def hold(connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    """Claim a batch and return the parameters that ``end`` and ``put_back`` share."""
+    claim = Prepared(connection, "hold", DIALECT._claim)
+    claim.analyze(claim_from_the_front(connection), "auto")
+    rows = connection.execute("select id, lease from alligator_tasks where status = 6").fetchall()
+    assert len(rows) == BATCH
+    return {
+        "worker": WORKER,
+        "ids": [row[0] for row in rows],
+        "leases": [row[1] for row in rows],
+        "statuses": [1] * BATCH,
+        "reasons": [None] * BATCH,
+        "refunds": [0] * BATCH,
+        "delays": [None] * BATCH,
+    }
+
+
+def check(plan: Plan) -> None:
+    """Refuse whatever reads more of the tasks than it has to."""
+    for node in plan.scans("alligator_tasks"):
+        assert node["Node Type"] in ("Index Scan", "Index Only Scan"), plan
+    for kind in ("Bitmap", "Hash", "Merge Join"):
+        assert not plan.nodes(kind), plan
+    for node in plan.nodes("Sort"):
+        below = Plan(node)
+        assert not below.scans("alligator_tasks"), plan
+        assert node.get("Actual Rows", 0) <= BATCH, plan
+
+
+def test_a_claim(connection, mode):
+    claim = Prepared(connection, "claim", DIALECT._claim)
+    values = claim_from_the_front(connection)
+    check(claim.explain(values, mode))
+
+    plan = claim.analyze(values, mode)
+    check(plan)
+    (locked,) = plan.nodes("LockRows")
+    assert locked["Actual Rows"] * locked["Actual Loops"] == BATCH, plan
+    assert plan.root["Actual Rows"] == BATCH
+    # those it locks, those it updates, and no more
+    assert plan.visited("alligator_tasks") <= 2 * BATCH + len(values["priorities"]), plan
+    mine = "cast(cast(pg_current_xact_id() as text) as xid)"
+    (claimed, only_locked) = connection.execute(
+        f"select count(*) filter (where xmin = {mine}), "
+        f"count(*) filter (where xmin <> {mine} and xmax = {mine}) from alligator_tasks"
+    ).fetchone()
+    assert (claimed, only_locked) == (BATCH, 0)
+
+
+def test_a_claim_that_goes_on_after_a_mark(connection, mode):
+    rows = connection.execute(
+        "select priority, cast(extract(epoch from run_at) as float8), id from alligator_tasks "
+        "where queue = 'all' and priority = 0 and run_at <= now() order by run_at, id "
+        "limit 1 offset 500"
+    ).fetchall()
+    values = claim_from_the_front(connection) | {
+        "priorities": [row[0] for row in rows],
+        "mark_run_ats": [row[1] for row in rows],
+        "mark_ids": [row[2] for row in rows],
+    }
+    claim = Prepared(connection, "claim", DIALECT._claim)
+    check(claim.explain(values, mode))
+    plan = claim.analyze(values, mode)
+    check(plan)
+    assert plan.root["Actual Rows"] == BATCH
+    assert plan.visited("alligator_tasks") <= 2 * BATCH + 2, plan
+    (first,) = connection.execute(
+        "select id from alligator_tasks where status = 6 order by run_at, id limit 1"
+    ).fetchone()
+    assert first == rows[0][2]
+
+
+def test_the_search_for_priorities(connection, mode):
+    search = Prepared(connection, "search", DIALECT._priorities)
+    plan = search.analyze({"queue": "all"}, mode)
+    check(plan)
+    assert plan.visited("alligator_tasks") <= 2 * plan.root["Actual Rows"] + 2, plan
+
+
+def test_an_acknowledgement(connection, mode):
+    values = hold(connection)
+    end = Prepared(connection, "end", DIALECT._end)
+    check(end.explain(values, mode))
+    plan = end.analyze(values, mode)
+    check(plan)
+    assert plan.root["Actual Rows"] == BATCH
+    assert plan.visited("alligator_tasks") == BATCH, plan
+
+
+def test_a_hand_back(connection, mode):
+    values = hold(connection)
+    put_back = Prepared(connection, "put_back", DIALECT._put_back)
+    check(put_back.explain(values, mode))
+    plan = put_back.analyze(values | {"statuses": [0] * BATCH}, mode)
+    check(plan)
+    assert plan.root["Actual Rows"] == BATCH
+    assert plan.visited("alligator_tasks") == BATCH, plan
+
+
+def test_the_search_for_the_next_due_task(connection, mode):
+    next_due = Prepared(connection, "next_due", STATEMENTS.next_due)
+    plan = next_due.analyze({"queue": "all"}, mode)
+    check(plan)
+    priorities = len(claim_from_the_front(connection)["priorities"])
+    assert plan.visited("alligator_tasks") <= 3 * priorities + 2, plan
+
+
+def test_one_task_by_its_id(connection, mode):
+    (task_id,) = connection.execute("select id from alligator_tasks limit 1").fetchone()
+    claim_one = Prepared(connection, "claim_one", DIALECT._claim_one)
+    plan = claim_one.analyze({"id": task_id, "worker": WORKER}, mode)
+    check(plan)
+    assert plan.visited("alligator_tasks") == 2

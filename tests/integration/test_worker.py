@@ -1,0 +1,260 @@
+"""A worker inside the test's own process: what it does when tasks or the store misbehave."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from alligator_sql import Gator, Worker
+from alligator_sql.backends.locmem import LocalMemoryBackend
+from alligator_sql.constants import RUNNING
+from alligator_sql.exceptions import InvalidOptionError, StoreUnavailableError
+from alligator_sql.messages import Claim
+from alligator_sql.outcomes import Settlement
+from alligator_sql.testing.clock import ManualClock
+from tests.helpers import wait_until
+from tests.integration import gates
+
+
+@pytest.fixture(autouse=True)
+def _fresh_gates() -> Iterator[None]:
+    gates.reset()
+    yield
+    gates.reset()
+
+
+@pytest.fixture
+def gator() -> Gator:
+    return Gator(f"locmem://{uuid4()}")
+
+
+@contextmanager
+def running(worker: Worker) -> Iterator[Future[int]]:
+    """Run a worker on a thread until the block ends."""
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(worker.run_forever)
+        try:
+            yield future
+        finally:
+            gates.current.opened.set()
+            worker.stop()
+            assert future.result(30) == 0
+
+
+def test_what_a_long_task_holds_up_goes_to_another_worker(gator: Gator) -> None:
+    gator.map(gates.quick, [f"warm {number}" for number in range(200)])
+    Worker(gator, burst=True).run_forever()
+    gator.map(gates.quick, [f"before {number}" for number in range(200)])
+    gator.task(gates.gate, "long")
+    gator.map(gates.quick, ["behind 1", "behind 2"])
+    with running(Worker(gator)):
+        assert gates.current.entered.wait(30)
+        with running(Worker(gator)):
+            wait_until(lambda: {"behind 1", "behind 2"} <= set(gates.current.ran))
+            assert "long" not in gates.current.ran
+            gates.current.opened.set()
+    assert "long" in gates.current.ran
+    assert len(gates.current.ran) == len(set(gates.current.ran))
+
+
+def test_a_long_task_alone_is_all_that_is_held(gator: Gator) -> None:
+    for number in range(3):
+        gator.task(gates.gate, f"long {number}")
+    with running(Worker(gator, concurrency=2)):
+        assert gates.current.entered.wait(30)
+        wait_until(lambda: gator.len() == 1)
+
+
+def test_a_stop_hands_back_what_has_not_started(gator: Gator) -> None:
+    gator.map(gates.quick, [f"warm {number}" for number in range(300)])
+    gator.task(gates.gate, "long")
+    tasks = [gator.task(gates.quick, f"behind {number}") for number in range(3)]
+    worker = Worker(gator)
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(worker.run_forever)
+        assert gates.current.entered.wait(30)
+        worker.stop()
+        wait_until(lambda: gator.len() == 3)
+        assert not future.done()
+        gates.current.opened.set()
+        assert future.result(30) == 0
+    records = [gator.find(task.task_id) for task in tasks]
+    assert [record.attempts for record in records if record is not None] == [0, 0, 0]
+    assert gates.current.ran[-1] == "long"
+
+
+def test_a_second_stop_releases_what_still_runs(gator: Gator) -> None:
+    task = gator.task(gates.gate, "long")
+    worker = Worker(gator)
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(worker.run_forever)
+        assert gates.current.entered.wait(30)
+        worker.stop()
+        worker.stop()
+        assert future.result(30) == 0
+    record = gator.find(task.task_id)
+    assert record is not None
+    assert (record.status_name, record.attempts) == ("waiting", 0)
+
+
+def test_running_tasks_get_only_their_grace(gator: Gator) -> None:
+    gator.task(gates.gate, "long")
+    worker = Worker(gator, grace=0)
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(worker.run_forever)
+        assert gates.current.entered.wait(30)
+        worker.stop()
+        assert future.result(30) == 0
+    assert gator.len() == 1
+
+
+class _Trouble(LocalMemoryBackend):
+    """Local memory behind a bad line."""
+
+    def __init__(self, conn_string: str) -> None:
+        super().__init__(conn_string)
+        self.before: list[Exception] = []
+        self.after: list[Exception] = []
+
+    def claim(
+        self,
+        queues: Sequence[str],
+        limit: int,
+        worker: UUID,
+        settlements: Sequence[Settlement] = (),
+    ) -> list[Claim]:
+        if self.before:
+            raise self.before.pop()
+        claims = super().claim(queues, limit, worker, settlements)
+        if claims and self.after:
+            raise self.after.pop()
+        return claims
+
+
+def _troubled() -> tuple[Gator, _Trouble]:
+    gator = Gator(f"locmem://{uuid4()}", backend_class=_Trouble)
+    assert isinstance(gator.backend, _Trouble)
+    return gator, gator.backend
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("gone"), RuntimeError("a bug")])
+def test_trouble_with_the_store_does_not_end_the_worker(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    gator, backend = _troubled()
+    backend.before = [error, error]
+    gator.task(gates.quick, "after all")
+    with running(Worker(gator)):
+        wait_until(lambda: gates.current.ran == ["after all"])
+    told = [record for record in caplog.records if "has trouble" in record.message]
+    assert len(told) == 1
+
+
+def test_a_claim_whose_answer_was_lost_runs_all_the_same() -> None:
+    gator, backend = _troubled()
+    backend.after = [StoreUnavailableError("the answer was lost")]
+    tasks = [gator.task(gates.quick, f"task {number}") for number in range(5)]
+    with running(Worker(gator)):
+        wait_until(lambda: len(gates.current.ran) == 5)
+    assert sorted(gates.current.ran) == [f"task {number}" for number in range(5)]
+    records = [gator.find(task.task_id) for task in tasks]
+    assert {record.attempts for record in records if record is not None} == {1}
+
+
+def test_a_worker_whose_lease_ended_goes_on_as_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = ManualClock()
+    dsn = f"locmem://{uuid4()}"
+    gator = Gator(dsn, backend_class=lambda conn: LocalMemoryBackend(conn, clock=clock))
+    first = gator.task(gates.gate, "under the old lease")
+    with running(Worker(gator, lease=0.3, concurrency=3)):
+        assert gates.current.entered.wait(30)
+        before = gator.find(first.task_id)
+        clock.advance(60)
+        wait_until(lambda: any("has ended" in record.message for record in caplog.records))
+        wait_until(lambda: any("took back 1" in record.message for record in caplog.records))
+        gator.task(gates.quick, "under the new lease")
+        wait_until(lambda: "under the new lease" in gates.current.ran)
+        gates.current.opened.set()
+        wait_until(lambda: gates.current.ran.count("under the old lease") == 2)
+        wait_until(lambda: (gator.find(first.task_id) or first).status != RUNNING)
+    after = gator.find(first.task_id)
+    assert before is not None
+    assert after is not None
+    assert before.worker_id != after.worker_id
+    assert (after.status_name, after.attempts, after.crashes) == ("success", 2, 1)
+
+
+def test_max_tasks_bounds_what_is_claimed(gator: Gator) -> None:
+    gator.map(gates.quick, ["one", "two", "three"])
+    assert Worker(gator, max_tasks=2).run_forever() == 0
+    assert gates.current.ran == ["one", "two"]
+    assert gator.len() == 1
+
+
+def test_threads_run_tasks_side_by_side(gator: Gator) -> None:
+    gator.task(gates.gate, "one")
+    gator.task(gates.quick, "two")
+    with running(Worker(gator, concurrency=2)):
+        assert gates.current.entered.wait(30)
+        wait_until(lambda: gates.current.ran == ["two"])
+
+
+def test_a_delayed_task_starts_without_waiting_for_the_next_poll(sqlite_dsn: str) -> None:
+    gator = Gator(sqlite_dsn)
+    with running(Worker(gator)):
+        wait_until(lambda: _idle_for_long(gator))
+        task = gator.options(delay_by=1.5).task(gates.quick, "later")
+        wait_until(lambda: gates.current.ran == ["later"])
+    record = gator.find(task.task_id)
+    gator.close()
+    assert record is not None
+    assert record.started_at is not None
+    assert 0 <= (record.started_at - record.run_at).total_seconds() < 0.5
+
+
+def _idle_for_long(gator: Gator) -> bool:
+    """Whether the pause of an idle worker has had the time to grow beyond a second."""
+    return not threading.Event().wait(3.0) and gator.len() == 0
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("max_tasks", -1),
+        ("concurrency", 0),
+        ("grace", float("nan")),
+        ("lease", 0),
+        ("nap_time", "0.1"),
+        ("to_consume", []),
+        ("to_consume", "a,,b"),
+    ],
+)
+def test_an_impossible_argument_is_refused(gator: Gator, argument: str, value: Any) -> None:
+    with pytest.raises(InvalidOptionError):
+        Worker(gator, **{argument: value})
+
+
+def test_a_result_reaches_the_hook_and_an_error_the_log(
+    gator: Gator, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Any] = []
+
+    class Collecting(Worker):
+        def result(self, result: Any) -> None:
+            seen.append(result)
+            raise ValueError("a bug in the subclass")
+
+    gator.task(gates.quick, "one")
+    check: Callable[[], bool] = Collecting(gator).check_and_run_task
+    assert check()
+    assert not check()
+    assert seen == [None]
+    assert "Collecting.result() failed" in caplog.text
+    assert caplog.records[-1].levelno == logging.ERROR

@@ -1,0 +1,43 @@
+"""The ids of tasks."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alligator_sql.ids import id_of, new_id
+
+
+def test_they_grow_however_fast_they_are_made() -> None:
+    ids = [new_id() for _ in range(20_000)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_they_are_of_version_7() -> None:
+    made = new_id()
+    assert made.version == 7
+    assert made.variant == uuid.RFC_4122
+
+
+def test_threads_never_make_the_same() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        batches = list(pool.map(lambda _: [new_id() for _ in range(2000)], range(4)))
+    assert all(batch == sorted(batch) for batch in batches)
+    assert len({made for batch in batches for made in batch}) == 8000
+
+
+def test_a_uuid_stands_for_itself() -> None:
+    made = new_id()
+    assert id_of(str(made)) == made
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_another_text_has_always_the_same_id(text: str) -> None:
+    assert id_of(text) == id_of(text)
+
+
+def test_different_texts_have_different_ids() -> None:
+    assert len({id_of(f"invoice-{number}") for number in range(1000)}) == 1000
+    assert id_of("invoice-1").version == 5
