@@ -31,7 +31,7 @@ class Policy:
 
     Without ``allow`` every public module-level function is, except those of the standard
     library. With ``allow`` only what matches one of its patterns: ``"myapp.tasks"`` (a
-    module), ``"myapp.*"`` (all below it) or ``"myapp.tasks:send"`` (one function). A module
+    module), ``"myapp.*"`` (it and all below it) or ``"myapp.tasks:send"`` (one function). A module
     of the standard library needs a pattern that names it, ``"*"`` does not cover it.
 
     Names with dots or a leading underscore are never allowed.
@@ -77,7 +77,8 @@ class Policy:
         for pattern in self.allow:
             if package in sys.stdlib_module_names and not pattern.startswith(package):
                 continue
-            if fnmatchcase(module, pattern) or fnmatchcase(name, pattern):
+            # With the dot "myapp.*" matches the module "myapp" itself too.
+            if any(fnmatchcase(text, pattern) for text in (module, f"{module}.", name)):
                 return True
         return False
 

@@ -6,7 +6,7 @@ declares almost no capability.
 
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
@@ -21,7 +21,7 @@ from .capabilities import Capabilities
 
 
 class LegacyClient(Protocol):
-    """What Alligator 1.0 asks of a backend; ``push`` may lack ``delay_until``."""
+    """What Alligator 1.0 asks of a backend."""
 
     def len(self, queue_name: str) -> int:
         """Return how many tasks wait."""
@@ -29,8 +29,12 @@ class LegacyClient(Protocol):
     def drop_all(self, queue_name: str) -> None:
         """Remove all tasks."""
 
-    def push(self, queue_name: str, task_id: str, data: Payload, **options: Any) -> str | None:
-        """Store a task and return its id."""
+    @property
+    def push(self) -> Callable[..., str | None]:
+        """Store a task and return its id: ``push(queue_name, task_id, data, delay_until=None)``.
+
+        ``delay_until`` may be lacking.
+        """
 
     def pop(self, queue_name: str) -> Payload | None:
         """Remove the first task that is due and return it."""

@@ -55,7 +55,7 @@ def run(
         typer.Option(
             "--concurrency", "-c", min=1, envvar="ALLIGATOR_CONCURRENCY", help="Tasks at a time."
         ),
-    ] = 8,
+    ] = 1,
     burst: Annotated[
         bool,
         typer.Option("--burst", envvar="ALLIGATOR_BURST", help="Stop when nothing is due."),

@@ -97,8 +97,8 @@ class Producer:
 
 
 def _chunks(paths: Sequence[Path], *, hang: bool) -> Iterator[list[File]]:
-    # The one that hangs comes early, so that it does by the time half of them are done.
-    hanging = len(paths) // 4 if hang else None
+    # The workers come to the one that hangs when they have done half of them.
+    hanging = (len(paths) - 1) // 2 if hang else None
     files = [
         File(path, HANGS if number == hanging else None if number % FAILING_TASKS else RAISES)
         for number, path in enumerate(paths)

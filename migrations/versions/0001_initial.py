@@ -83,6 +83,7 @@ def create_live_tables(prefix: str, schema: str | None, moment: sa.types.TypeEng
         sa.CheckConstraint("status in (0, 3, 4, 6, 7)", name=f"{prefix}tasks_status"),
         sa.CheckConstraint("length(queue) between 1 and 128", name=f"{prefix}tasks_queue"),
         sa.CheckConstraint("attempts >= 0 and crashes >= 0", name=f"{prefix}tasks_counts"),
+        sa.CheckConstraint("status <> 6 or worker_id is not null", name=f"{prefix}tasks_running"),
         schema=schema,
         postgresql_with=HOT,
     )

@@ -114,12 +114,16 @@ def test_is_async_false_has_retries_and_hooks(gator: Gator, journal: list[Any]) 
 
 
 def test_is_async_false_raises_what_the_task_raised(gator: Gator, journal: list[Any]) -> None:
-    with pytest.raises(ValueError, match="^broken$"):
+    with pytest.raises(ValueError, match=r"^broken$"):
         gator.options(is_async=False, retries=1).task(tasks.fail, "broken")
     assert journal == ["broken", "broken"]
 
 
 def test_is_async_false_takes_closures(gator: Gator) -> None:
-    seen = []
-    gator.options(is_async=False).task(lambda value: seen.append(value), object)
+    seen: list[Any] = []
+
+    def see(value: Any) -> None:
+        seen.append(value)
+
+    gator.options(is_async=False).task(see, object)
     assert seen == [object]

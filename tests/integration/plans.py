@@ -50,12 +50,11 @@ class Prepared:
 
     def __init__(self, connection: psycopg.Connection[Any], name: str, statement: Any) -> None:
         clause = statement if isinstance(statement, ClauseElement) else text(statement)
-        compiled = clause.compile(
-            dialect=PGDialect_psycopg(), compile_kwargs={"render_postcompile": True}
-        )
+        compile_kwargs = {"render_postcompile": clause is statement}
+        compiled = clause.compile(dialect=PGDialect_psycopg(), compile_kwargs=compile_kwargs)
         self._connection = connection
         self._name = sql.Identifier(name)
-        self._given = compiled.params
+        self._given = compiled.params if isinstance(statement, ClauseElement) else {}
         self._parameters = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", str(compiled))))
         numbered = re.sub(
             r"%\((\w+)\)s", lambda match: f"${self._parameters.index(match[1]) + 1}", str(compiled)

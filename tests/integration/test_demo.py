@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """The temporary folder of the demo, with a path that is short enough for a socket."""
-    place = Path(tempfile.mkdtemp(prefix="demo-"))
+    place = Path(tempfile.mkdtemp(prefix="test-"))
     yield place
     shutil.rmtree(place)
 
@@ -156,7 +156,7 @@ def test_it_cleans_up_when_it_is_interrupted_while_the_server_starts(
     folder: Path, place: Path
 ) -> None:
     demo = start(place, str(folder))
-    wait_until(lambda: list(place.glob("gator-*/*")))
+    wait_until(lambda: list(place.glob("demo-*/*")))
     demo.send_signal(signal.SIGINT)
     output = finish(demo)
 

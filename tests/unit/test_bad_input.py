@@ -589,7 +589,7 @@ def test_errors_that_no_text_column_holds(gator: Gator, words: str) -> None:
 
 
 @pytest.fixture
-def vanished(gator: Gator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def vanished(gator: Gator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of a task whose module has gone since it was enqueued."""
     module = tmp_path / "vanishing.py"
     module.write_text("def work():\n    pass\n")
@@ -599,7 +599,7 @@ def vanished(gator: Gator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     task = gator.task(work)
     module.unlink()
     monkeypatch.delitem(sys.modules, "vanishing")
-    yield task.task_id
+    return task.task_id
 
 
 def test_a_module_that_is_gone_burns_no_attempt(

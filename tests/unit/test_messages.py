@@ -26,8 +26,16 @@ def test_records_do_not_change() -> None:
 
 @pytest.mark.parametrize(
     ("status", "word"),
-    [(0, "waiting"), (1, "success"), (2, "failed"), (3, "delayed"), (4, "retrying")]
-    + [(5, "canceled"), (6, "running"), (7, "blocked")],
+    [
+        (0, "waiting"),
+        (1, "success"),
+        (2, "failed"),
+        (3, "delayed"),
+        (4, "retrying"),
+        (5, "canceled"),
+        (6, "running"),
+        (7, "blocked"),
+    ],
 )
 def test_every_status_has_a_word(status: int, word: str) -> None:
     record = TaskRecord(new_id(), "mail", "m:f", status, 0, 0, 0, MOMENT, MOMENT)

@@ -137,7 +137,6 @@ class Statements:
         )
         self.strays: Select[Any] = (
             orphan.where(
-                tasks.c.worker_id.is_not(None),
                 ~select(workers.c.id).where(workers.c.id == tasks.c.worker_id).exists(),
             )
             .order_by(tasks.c.id)

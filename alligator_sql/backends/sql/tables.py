@@ -142,6 +142,7 @@ def build(names: Names) -> Tables:
         CheckConstraint("status in (0, 3, 4, 6, 7)", name=f"{prefix}tasks_status"),
         CheckConstraint("length(queue) between 1 and 128", name=f"{prefix}tasks_queue"),
         CheckConstraint("attempts >= 0 and crashes >= 0", name=f"{prefix}tasks_counts"),
+        CheckConstraint("status <> 6 or worker_id is not null", name=f"{prefix}tasks_running"),
         postgresql_with=HOT,
     )
     Index(
