@@ -49,15 +49,17 @@ class Prepared:
     """A statement, prepared on the server as psycopg does it."""
 
     def __init__(self, connection: psycopg.Connection[Any], name: str, statement: Any) -> None:
-        clause = statement if isinstance(statement, ClauseElement) else text(statement)
-        compile_kwargs = {"render_postcompile": clause is statement}
-        compiled = clause.compile(dialect=PGDialect_psycopg(), compile_kwargs=compile_kwargs)
+        self._given: Mapping[str, Any] = {}
+        if isinstance(statement, ClauseElement):
+            expanded = statement.compile(dialect=PGDialect_psycopg()).construct_expanded_state()
+            query, self._given = expanded.statement, expanded.parameters
+        else:
+            query = str(text(statement).compile(dialect=PGDialect_psycopg()))
         self._connection = connection
         self._name = sql.Identifier(name)
-        self._given = compiled.params if isinstance(statement, ClauseElement) else {}
-        self._parameters = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", str(compiled))))
+        self._parameters = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", query)))
         numbered = re.sub(
-            r"%\((\w+)\)s", lambda match: f"${self._parameters.index(match[1]) + 1}", str(compiled)
+            r"%\((\w+)\)s", lambda match: f"${self._parameters.index(match[1]) + 1}", query
         )
         connection.execute(
             sql.SQL("prepare {} as ").format(self._name).as_string() + numbered  # type: ignore[arg-type]
@@ -66,7 +68,7 @@ class Prepared:
     def explain(self, values: Mapping[str, Any], mode: str, options: str = "") -> Plan:
         """Return the plan for ``values``; in ``auto`` mode the one it settles on."""
         self._connection.execute(sql.SQL("set plan_cache_mode = {}").format(sql.Identifier(mode)))
-        arguments = [sql.Literal((self._given | values)[name]) for name in self._parameters]
+        arguments = [sql.Literal({**self._given, **values}[name]) for name in self._parameters]
         query = sql.SQL("explain (format json{}) execute {}({})").format(
             sql.SQL(options),  # type: ignore[arg-type]
             self._name,
