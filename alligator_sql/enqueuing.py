@@ -224,7 +224,7 @@ class Enqueuer(ABC):
         try:
             with self.policy.active():
                 return self.task_class.deserialize(payload)
-        except AlligatorException:
+        except Exception:  # the store has acted already; a task class may raise anything
             return self.task_class(task_id=task_id)
 
 

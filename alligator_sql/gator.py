@@ -21,8 +21,8 @@ from .exceptions import (
 )
 from .execution import perform
 from .lease import Lease
-from .messages import Claim, Ending, Message, Receipt, TaskRecord
-from .outcomes import Failed, Settlement, Snoozed, Succeeded
+from .messages import NOW, Claim, Ending, Message, Receipt, TaskRecord
+from .outcomes import Failed, Outcome, Settlement, Snoozed, Succeeded
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -190,17 +190,18 @@ class Gator(Enqueuer):
         return await asyncio.to_thread(self.get, task_id)
 
     def _run(self, claim: Callable[[UUID], Sequence[Claim]]) -> Any:
+        outcome: Outcome | None = None
         with Lease(self._store, [self.queue_name]) as lease:
             for claimed in claim(lease.worker):
                 outcome = perform(claimed, self.task_class, self.policy)
                 self._store.ack([Settlement(claimed, outcome)])
-                if isinstance(outcome, Succeeded):
-                    return outcome.value
-                if isinstance(outcome, Failed):
-                    ending = Ending(FAILED, failure=outcome.failure)
-                    raise outcome.exception or _failed(ending)
-                if isinstance(outcome, Snoozed):
-                    raise outcome.exception
+        match outcome:
+            case Succeeded(value=value):
+                return value
+            case Failed(failure=failure, exception=exception):
+                raise exception or _failed(Ending(FAILED, failure=failure))
+            case Snoozed(exception=exception):
+                raise exception
         return None
 
     def execute(self, task: Task) -> Any:
@@ -210,7 +211,8 @@ class Gator(Enqueuer):
         is returned; one with ``is_async=False`` is tried again at once.
 
         Raises:
-            Exception: What the task raised, when no retry is left.
+            Exception: What the task raised, when no retry is left, or when it cannot go back
+                because the store knows its id already.
         """
         if not task.is_async:
             return run_now(task)
@@ -221,7 +223,10 @@ class Gator(Enqueuer):
                 raise
             task.retries -= 1
             task.to_retrying()
-            self._send([self.message_of(task)])
+            task.due = NOW
+            [receipt] = self._send([self.message_of(task)])
+            if receipt.duplicate:
+                raise
             return None
 
     def cancel(self, task_id: str) -> Task | None:

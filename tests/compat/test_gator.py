@@ -200,6 +200,22 @@ def test_execute_puts_an_async_task_back(gator: Gator, journal: list[Any]) -> No
     assert gator.pop() == "at last"
 
 
+def test_execute_drops_the_delay_of_a_retry(gator: Gator, journal: list[Any]) -> None:
+    task = Task(retries=1, delay_by=60)
+    task.to_call(tasks.fail_at_first, 1)
+    assert gator.execute(task) is None
+    assert gator.pop() == "at last"
+
+
+def test_execute_raises_when_the_task_cannot_go_back(gator: Gator, journal: list[Any]) -> None:
+    """Its id was used: nothing would be stored, and the retry would be lost in silence."""
+    task = gator.options(retries=5).task(tasks.fail, "broken")
+    canceled = gator.cancel(task.task_id)
+    assert canceled is not None
+    with pytest.raises(ValueError, match=r"^broken$"):
+        gator.execute(canceled)
+
+
 def test_execute_raises_once_the_retries_are_spent(gator: Gator, journal: list[Any]) -> None:
     task = Task()
     task.to_call(tasks.fail, "broken")

@@ -39,6 +39,8 @@ class PostgreSQLListener:
 
     def __init__(self, engine: Engine, channels: Sequence[str]) -> None:
         self._connection = cast(Any, _own_connection(engine))
+        # A connection must not be closed while another thread waits on it.
+        self._in_use = threading.Lock()
         self._error = cast(Any, engine.dialect).dbapi.Error
         self._connection.autocommit = True
         for channel in channels:
@@ -47,19 +49,24 @@ class PostgreSQLListener:
 
     def wait(self, timeout: float) -> bool:
         """Wait for a notification."""
-        try:
-            for _ in self._connection.notifies(timeout=timeout, stop_after=1):
-                return True
-            if time.monotonic() - self._probed > PROBE_INTERVAL:
-                self._connection.execute("select 1")
-                self._probed = time.monotonic()
-        except self._error as error:
-            raise StoreUnavailableError(f"The listening connection is lost: {error}") from error
+        with self._in_use:
+            try:
+                return self._notified(timeout)
+            except self._error as error:
+                raise StoreUnavailableError(f"The listening connection is lost: {error}") from error
+
+    def _notified(self, timeout: float) -> bool:
+        for _ in self._connection.notifies(timeout=timeout, stop_after=1):
+            return True
+        if time.monotonic() - self._probed > PROBE_INTERVAL:
+            self._connection.execute("select 1")
+            self._probed = time.monotonic()
         return False
 
     def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+        """Close the connection, once nobody waits on it any more."""
+        with self._in_use:
+            self._connection.close()
 
 
 class SQLiteListener:

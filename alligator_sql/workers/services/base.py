@@ -47,7 +47,7 @@ class Service(threading.Thread, ABC):
             except Exception as error:  # a service outlives any trouble of the store
                 self._failures += 1
                 pause = min(LONGEST_BACKOFF, 0.2 * 2.0 ** min(self._failures, 20))
-                if self._failures == 1:
+                if self._failures == 1 and not self._stopped.is_set():
                     logger.warning("%s has trouble, trying on: %s", self._title, error)
             else:
                 if self._failures:
