@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from . import callables, options
 from .backends import Backend
-from .exceptions import AlligatorException, PayloadError, Unsupported
+from .exceptions import PayloadError, Unsupported
 from .ids import id_of
 from .messages import Message, Payload, Receipt
 from .tasks import Task

@@ -10,7 +10,8 @@ persists them, fenced by the claim::
     Released    -> live again, due as before; the attempt is given back
 """
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from .messages import Claim, Failure, Payload
@@ -74,7 +75,14 @@ Outcome = Succeeded | Failed | Retry | Snoozed | Released
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A claim together with its outcome: what a worker acknowledges."""
+    """A claim together with its outcome: what a worker acknowledges.
+
+    Attributes:
+        seconds: How long the task ran; None counts from its claim.
+        ended: When it ended, on this process's monotonic clock: a batch is sent later.
+    """
 
     claim: Claim
     outcome: Outcome
+    seconds: float | None = None
+    ended: float = field(default_factory=time.monotonic)

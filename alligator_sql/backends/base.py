@@ -80,7 +80,8 @@ class Backend(ABC):
 
         Queues are served in their order, each by priority (higher first), due time and id.
         Where the store has transactions, both happen in one. Nothing is claimed for a
-        worker whose lease has ended.
+        worker whose lease has ended. A claim may hold less than is due; what it has left
+        comes with the next ones.
         """
 
     @abstractmethod

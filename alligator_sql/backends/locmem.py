@@ -210,11 +210,14 @@ class LocalMemoryBackend(Backend):
 
     def _settle(self, settlements: Sequence[Settlement]) -> set[UUID]:
         applied: set[UUID] = set()
-        for claim, outcome in ((one.claim, one.outcome) for one in settlements):
+        for settlement in settlements:
+            claim = settlement.claim
             entry = self._store.entries.get(claim.id)
             fence = (RUNNING, claim.lease, claim.worker)
             if entry is not None and (entry.status, entry.lease, entry.worker) == fence:
-                self._apply(entry, outcome)
+                if settlement.seconds is not None:
+                    entry.started_at = self._clock.now() - settlement.seconds
+                self._apply(entry, settlement.outcome)
                 applied.add(claim.id)
         if applied:
             self._changed.notify_all()

@@ -91,9 +91,14 @@ class BackendConformance:
         return record.id
 
     def claim_all(self, backend: Backend, *queues: str, limit: int = 100) -> list[Claim]:
-        """Claim with a new worker."""
+        """Claim with a new worker until nothing more comes."""
         worker = self.worker(backend)
-        return backend.claim(queues or ("mail",), limit, worker)
+        claims: list[Claim] = []
+        while more := backend.claim(queues or ("mail",), limit - len(claims), worker):
+            claims += more
+            if len(claims) == limit:
+                break
+        return claims
 
     def settle(self, backend: Backend, claim: Claim, outcome: Outcome) -> bool:
         """Acknowledge one claim and return whether its fence held."""

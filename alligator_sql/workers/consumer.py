@@ -75,7 +75,7 @@ class Consumer:
         self._listening = listening
         self._max_tasks = max_tasks
         self._burst = burst
-        self._ended: deque[tuple[Claim, Outcome, float]] = deque()
+        self._ended: deque[tuple[Claim, Outcome, float, float]] = deque()
         self._settlements: list[Settlement] = []
         self._known: set[UUID] = set()
         self._oldest = 0.0
@@ -107,7 +107,7 @@ class Consumer:
             self._stirred.put(None)
 
     def _done(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
-        self._ended.append((claim, outcome, seconds))
+        self._ended.append((claim, outcome, seconds, time.monotonic()))
         if not self._runner.waiting or len(self._ended) >= FLUSH_SIZE:
             self._stir()
 
@@ -152,26 +152,26 @@ class Consumer:
 
     def _collect(self) -> None:
         while self._ended:
-            claim, outcome, seconds = self._ended.popleft()
+            claim, outcome, seconds, ended = self._ended.popleft()
             self._held -= 1
             self._prefetch.observe(seconds)
             self._progress = time.monotonic()
-            self._settle(claim, outcome)
+            self._settle(Settlement(claim, outcome, seconds, ended))
             self._finished(claim, outcome)
             self._dry = False  # it may come back at once, or have enqueued others
             if self._burst:
                 self._next_look = self._progress
 
-    def _settle(self, claim: Claim, outcome: Outcome) -> None:
+    def _settle(self, settlement: Settlement) -> None:
         if not self._settlements:
             self._oldest = time.monotonic()
-        self._settlements.append(Settlement(claim, outcome))
+        self._settlements.append(settlement)
 
     def _hand_back(self, now: float) -> None:
         """Give unstarted claims to whoever has time for them."""
         withdrawn = self._runner.withdraw()
         for claim in withdrawn:
-            self._settle(claim, Released())
+            self._settle(Settlement(claim, Released()))
         self._held -= len(withdrawn)
         self._claimed -= len(withdrawn)
         if withdrawn:
@@ -268,7 +268,7 @@ class Consumer:
         running = self._runner.running()
         logger.warning("releasing %d tasks that still run", len(running))
         for claim in running:
-            self._settle(claim, Released())
+            self._settle(Settlement(claim, Released()))
         try:
             self._backend.ack(self._settlements)
         except Exception as error:  # the lease runs out, others take the tasks back

@@ -108,8 +108,12 @@ insert into alligator_finished (id, queue, func, priority, attempts, crashes, cr
                         reason, finished_at)
 select id, queue, func, priority,
        attempts - (cast(%(refunds)s as smallint[]))[place], crashes, created_at, run_at,
-       started_at, worker_id, unique_key, tags,
-       (cast(%(statuses)s as smallint[]))[place], (cast(%(reasons)s as text[]))[place], now()
+       coalesce(now() - make_interval(secs => (cast(%(ages)s as float8[]))[place]
+                                      + (cast(%(seconds)s as float8[]))[place]),
+                started_at),
+       worker_id, unique_key, tags,
+       (cast(%(statuses)s as smallint[]))[place], (cast(%(reasons)s as text[]))[place],
+       now() - make_interval(secs => (cast(%(ages)s as float8[]))[place])
   from gone
 returning id;
 
@@ -254,8 +258,7 @@ WHERE alligator_tasks.status = %(status_1)s::SMALLINT AND alligator_tasks.worker
 -- strays
 SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.crashes, alligator_tasks.worker_id
 FROM alligator_tasks
-WHERE alligator_tasks.status = %(status_1)s::SMALLINT AND alligator_tasks.worker_id IS NOT NULL AND
-    NOT (EXISTS (SELECT alligator_workers.id
+WHERE alligator_tasks.status = %(status_1)s::SMALLINT AND NOT (EXISTS (SELECT alligator_workers.id
 FROM alligator_workers
 WHERE alligator_workers.id = alligator_tasks.worker_id)) ORDER BY alligator_tasks.id FOR UPDATE OF
     alligator_tasks SKIP LOCKED;

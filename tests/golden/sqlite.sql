@@ -73,9 +73,12 @@ insert into alligator_finished
     (id, queue, func, priority, attempts, crashes, created_at, run_at, started_at,
      worker_id, unique_key, tags, status, reason, finished_at)
 select t.id, t.queue, t.func, t.priority, t.attempts - json_extract(d.value, '$.refund'),
-       t.crashes, t.created_at, t.run_at, t.started_at, t.worker_id, t.unique_key,
-       t.tags, json_extract(d.value, '$.status'), json_extract(d.value, '$.reason'),
-           ((julianday('now') - 2440587.5) * 86400.0)
+       t.crashes, t.created_at, t.run_at,
+       coalesce(((julianday('now') - 2440587.5) * 86400.0) - json_extract(d.value, '$.age') -
+           json_extract(d.value, '$.seconds'), t.started_at),
+       t.worker_id, t.unique_key, t.tags,
+       json_extract(d.value, '$.status'), json_extract(d.value, '$.reason'), ((julianday('now') -
+           2440587.5) * 86400.0) - json_extract(d.value, '$.age')
   from json_each(:rows) as d join alligator_tasks t on t.id = json_extract(d.value, '$.id') and
       t.lease = json_extract(d.value, '$.lease')
  where t.worker_id = :worker and t.status = 6
@@ -223,8 +226,7 @@ WHERE alligator_tasks.status = :status_1 AND alligator_tasks.worker_id IN (… w
 -- strays
 SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.crashes, alligator_tasks.worker_id
 FROM alligator_tasks
-WHERE alligator_tasks.status = :status_1 AND alligator_tasks.worker_id IS NOT NULL AND NOT (EXISTS
-    (SELECT alligator_workers.id
+WHERE alligator_tasks.status = :status_1 AND NOT (EXISTS (SELECT alligator_workers.id
 FROM alligator_workers
 WHERE alligator_workers.id = alligator_tasks.worker_id)) ORDER BY alligator_tasks.id;
 

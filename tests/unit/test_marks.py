@@ -21,7 +21,7 @@ def test_nothing_is_known_at_first() -> None:
 
 
 def test_a_full_claim_comes_first() -> None:
-    assert Marks().full_is_due(0.0, short=False)
+    assert Marks().full_is_due(0.0, empty=False)
 
 
 def test_found_priorities_start_at_the_front_most_urgent_first() -> None:
@@ -57,32 +57,32 @@ def test_equal_due_times_are_told_apart_by_their_ids() -> None:
     assert marks.bounded() == [(0, mark(2.0, 2))]
 
 
-def test_a_cheap_full_claim_follows_every_short_one() -> None:
+def test_a_cheap_full_claim_follows_every_empty_one() -> None:
     marks = Marks()
     marks.full_done([0], now=10.0, cost=CHEAP)
-    assert marks.full_is_due(10.0, short=True)
-    assert not marks.full_is_due(10.0, short=False)
+    assert marks.full_is_due(10.0, empty=True)
+    assert not marks.full_is_due(10.0, empty=False)
 
 
 def test_filled_claims_cannot_keep_a_full_one_away() -> None:
     marks = Marks()
     marks.full_done([0], now=10.0, cost=0.001)
-    assert not marks.full_is_due(10.0 + SHORTEST_PAUSE * 0.99, short=False)
-    assert marks.full_is_due(10.0 + SHORTEST_PAUSE, short=False)
+    assert not marks.full_is_due(10.0 + SHORTEST_PAUSE * 0.99, empty=False)
+    assert marks.full_is_due(10.0 + SHORTEST_PAUSE, empty=False)
 
 
 def test_dear_full_claims_take_a_tenth_of_the_time() -> None:
     marks = Marks()
     marks.full_done([0], now=10.0, cost=0.5)
-    assert not marks.full_is_due(14.9, short=True)
-    assert marks.full_is_due(15.0, short=True)
+    assert not marks.full_is_due(14.9, empty=True)
+    assert marks.full_is_due(15.0, empty=True)
 
 
 def test_dear_claims_that_have_become_cheap_are_cheap_again() -> None:
     marks = Marks()
     marks.full_done([0], now=10.0, cost=0.5)
     marks.full_done([0], now=15.0, cost=0.001)
-    assert marks.full_is_due(15.0, short=True)
+    assert marks.full_is_due(15.0, empty=True)
 
 
 def test_priorities_without_tasks_are_forgotten_when_there_are_too_many() -> None:

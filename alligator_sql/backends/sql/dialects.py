@@ -26,13 +26,18 @@ CLAIMABLE_SQL = ", ".join(str(status) for status in CLAIMABLE)
 
 
 class Ended(NamedTuple):
-    """One task that moves to the finished table."""
+    """One task that moves to the finished table.
+
+    It ended ``age`` seconds ago and had run for ``seconds``; None counts from its claim.
+    """
 
     id: UUID
     lease: int
     status: int
     reason: str | None
     refund: int
+    age: float = 0.0
+    seconds: float | None = None
 
 
 class PutBack(NamedTuple):

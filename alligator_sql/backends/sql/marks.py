@@ -6,7 +6,7 @@ remembers, for each queue and priority, the last key that it took, and *bounded*
 there. A *full* claim, from the front and over every priority, finds what a bounded one
 cannot see: tasks that were committed late, new priorities, tasks that came back.
 
-While full claims are cheap one follows every bounded claim that came back short. When they
+While full claims are cheap one follows every bounded claim that found nothing. When they
 are dear they get at most a tenth of the time.
 """
 
@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
-CHEAP = 0.005
-"""Seconds up to which a full claim follows each short bounded one at once."""
+CHEAP = 0.02
+"""Seconds up to which a full claim follows each empty bounded one at once."""
 SHORTEST_PAUSE = 1.0
 """Seconds after which a full claim is due even while bounded ones come back filled."""
 MOST_PRIORITIES = 100
@@ -48,9 +48,9 @@ class Marks:
         with self._lock:
             return sorted(self._marks.items(), reverse=True)
 
-    def full_is_due(self, now: float, *, short: bool) -> bool:
-        """Whether to claim from the front; ``short`` says that a bounded claim found too little."""
-        if short and self._cost <= CHEAP:
+    def full_is_due(self, now: float, *, empty: bool) -> bool:
+        """Whether to claim from the front; ``empty`` says that a bounded claim found nothing."""
+        if empty and self._cost <= CHEAP:
             return True
         return now - self._last_full >= max(SHORTEST_PAUSE, 10 * self._cost)
 

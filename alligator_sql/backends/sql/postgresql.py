@@ -158,8 +158,12 @@ class PostgreSQL:
                                     reason, finished_at)
             select id, queue, func, priority,
                    attempts - (cast(:refunds as smallint[]))[place], crashes, created_at, run_at,
-                   started_at, worker_id, unique_key, tags,
-                   (cast(:statuses as smallint[]))[place], (cast(:reasons as text[]))[place], now()
+                   coalesce(now() - make_interval(secs => (cast(:ages as float8[]))[place]
+                                                  + (cast(:seconds as float8[]))[place]),
+                            started_at),
+                   worker_id, unique_key, tags,
+                   (cast(:statuses as smallint[]))[place], (cast(:reasons as text[]))[place],
+                   now() - make_interval(secs => (cast(:ages as float8[]))[place])
               from gone
             returning id
         """
@@ -208,14 +212,15 @@ class PostgreSQL:
         marks = self._marks[queue]
         claims: list[Claim] = []
         places = marks.bounded()
-        if places and not marks.full_is_due(SYSTEM_CLOCK.monotonic(), short=False):
-            claims += yield from self._claim_from(places, queue, limit, worker)
-        if len(claims) < limit and marks.full_is_due(SYSTEM_CLOCK.monotonic(), short=True):
+        if places and not marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=False):
+            claims = yield from self._claim_from(places, queue, limit, worker)
+        # What was found can start meanwhile: the look from the front is for the next claim.
+        if not claims and marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=True):
             started = SYSTEM_CLOCK.monotonic()
             found = [row[0] for row in (yield self._priorities, {"queue": queue})]
             if found:
                 front = [(priority, FRONT) for priority in found]
-                claims += yield from self._claim_from(front, queue, limit - len(claims), worker)
+                claims = yield from self._claim_from(front, queue, limit, worker)
             now = SYSTEM_CLOCK.monotonic()
             marks.full_done(found, now, now - started)
         return claims
@@ -253,6 +258,8 @@ class PostgreSQL:
                 "statuses": [row.status for row in rows],
                 "reasons": [row.reason for row in rows],
                 "refunds": [row.refund for row in rows],
+                "ages": [row.age for row in rows],
+                "seconds": [row.seconds for row in rows],
             },
         )
         return {row[0] for row in applied}

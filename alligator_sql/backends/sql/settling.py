@@ -1,5 +1,6 @@
 """Persisting outcomes: the one place where what became of a task reaches the database."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -91,10 +92,11 @@ class Settler:
 
 def _ended(settlement: Settlement) -> Ended:
     claim, outcome = settlement.claim, settlement.outcome
+    status, reason, refund = SUCCESS, None, 0
     if isinstance(outcome, Failed):
-        refund = 0 if outcome.started else 1
-        return Ended(claim.id, claim.lease, FAILED, outcome.failure.reason, refund)
-    return Ended(claim.id, claim.lease, SUCCESS, None, 0)
+        status, reason, refund = FAILED, outcome.failure.reason, int(not outcome.started)
+    age = time.monotonic() - settlement.ended
+    return Ended(claim.id, claim.lease, status, reason, refund, age, settlement.seconds)
 
 
 def _put_back(settlement: Settlement) -> PutBack:

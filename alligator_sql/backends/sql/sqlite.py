@@ -98,8 +98,10 @@ class SQLite:
                 (id, queue, func, priority, attempts, crashes, created_at, run_at, started_at,
                  worker_id, unique_key, tags, status, reason, finished_at)
             select t.id, t.queue, t.func, t.priority, t.attempts - {d("refund")},
-                   t.crashes, t.created_at, t.run_at, t.started_at, t.worker_id, t.unique_key,
-                   t.tags, {d("status")}, {d("reason")}, {now}
+                   t.crashes, t.created_at, t.run_at,
+                   coalesce({now} - {d("age")} - {d("seconds")}, t.started_at),
+                   t.worker_id, t.unique_key, t.tags,
+                   {d("status")}, {d("reason")}, {now} - {d("age")}
               from json_each(:rows) as d {fence}
             returning id
         """
