@@ -1,6 +1,7 @@
 """The checks of a task's options, each with the limit and the value in its message."""
 
 import math
+import re
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
@@ -17,6 +18,9 @@ LAST_MOMENT = 253_402_214_400.0
 """9999-12-31 as a Unix timestamp: what every store and datetime can hold."""
 LONGEST_DELAY = 100 * 366 * 86_400.0
 """A hundred years in seconds."""
+
+_UNKEPT = re.compile("[\x00-\x1f\ud800-\udfff]")
+"""Control characters and lone surrogates, which no store keeps alike."""
 
 Due = float | datetime
 Expiry = float | timedelta | datetime
@@ -127,7 +131,7 @@ def _check_text(value: str, name: str, longest: int) -> str:
         raise InvalidOptionError(
             f"{name}={value[:40]!r} has {len(value)} characters: give 1 to {longest}."
         )
-    if any(ord(character) < 32 or 0xD800 <= ord(character) <= 0xDFFF for character in value):
+    if _UNKEPT.search(value):
         raise InvalidOptionError(
             f"{name}={value!r} holds control characters, which no store keeps alike."
         )

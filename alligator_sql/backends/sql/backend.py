@@ -134,11 +134,20 @@ class SQLBackend(Backend):
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """A transaction that writes, on a connection of ours."""
-        with _translated(), self._one_writer(), self._transactional.connect() as connection:
+        with _translated(), self._one_writer(), self._connect(self._transactional) as connection:
             if self._is_sqlite:
                 _begin_immediate(connection)
             yield connection
             connection.commit()
+
+    @contextmanager
+    def _connect(self, engine: Engine) -> Iterator[Connection]:
+        with engine.connect() as connection:
+            if self._owns_engine:
+                yield connection
+            else:
+                with engines.replanned(connection):
+                    yield connection
 
     def _one_writer(self) -> AbstractContextManager[Any]:
         """SQLite's own queue of writers is unfair, so threads wait for each other here."""
@@ -148,7 +157,7 @@ class SQLBackend(Backend):
     def _statement(self) -> Iterator[Connection]:
         """A connection of ours for statements that stand alone."""
         self.open()
-        with _translated(), self._autocommit.connect() as connection:
+        with _translated(), self._connect(self._autocommit) as connection:
             yield connection
 
     # Enqueueing

@@ -2,9 +2,11 @@
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -73,7 +75,35 @@ def _postgresql(url: URL) -> Engine:
     }
     for name in connect_args.keys() & url.query.keys():
         del connect_args[name]
-    return create_engine(url, connect_args=connect_args, hide_parameters=True)
+    engine = create_engine(url, connect_args=connect_args, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: PoolProxiedConnection) -> None:
+        # See replanned(). Statements stay prepared, so this costs nothing that can be measured.
+        connection.autocommit = True
+        connection.execute("set plan_cache_mode = force_custom_plan")
+        connection.autocommit = False
+
+    return engine
+
+
+@contextmanager
+def replanned(connection: Connection) -> Iterator[None]:
+    """Have PostgreSQL plan each statement on a connection of the application anew.
+
+    It keeps the plan of a prepared statement until the next ANALYZE. One that was made while
+    a table was empty reads all of it: enqueueing gets slower with each task then.
+    """
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name != "postgresql" or not hasattr(driver, "prepare_threshold"):
+        yield
+        return
+    threshold = driver.prepare_threshold
+    driver.prepare_threshold = None
+    try:
+        yield
+    finally:
+        driver.prepare_threshold = threshold
 
 
 def _sqlite(url: URL) -> Engine:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import TwoPhaseTransaction
 
 from ...exceptions import Unsupported
 from .dialects import Steps
+from .engines import replanned
 from .steps import adrive, drive, on_async_psycopg, on_psycopg, on_sqlalchemy, on_sqlite3
 
 T = TypeVar("T")
@@ -74,7 +75,8 @@ def run(connection: Any, steps: Steps[T], dialect: str) -> T:
         return drive(steps, on_psycopg(connection))
     joined = connection if isinstance(connection, Connection) else connection.connection()
     _check_dialect(joined.dialect.name, dialect)
-    return drive(steps, on_sqlalchemy(joined))
+    with replanned(joined):
+        return drive(steps, on_sqlalchemy(joined))
 
 
 async def arun(connection: Any, steps: Steps[T], dialect: str) -> T:

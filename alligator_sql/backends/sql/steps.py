@@ -51,7 +51,7 @@ def on_psycopg(connection: "psycopg.Connection[Any]") -> Callable[[str, Paramete
 
     def execute(sql: str, parameters: Parameters) -> Rows:
         with connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(_psycopg_sql(sql), parameters)
+            cursor.execute(_psycopg_sql(sql), parameters, prepare=False)  # see engines.replanned()
             return cursor.fetchall() if cursor.description else []
 
     return execute
@@ -65,7 +65,7 @@ def on_async_psycopg(
 
     async def execute(sql: str, parameters: Parameters) -> Rows:
         async with connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(_psycopg_sql(sql), parameters)
+            await cursor.execute(_psycopg_sql(sql), parameters, prepare=False)
             return await cursor.fetchall() if cursor.description else []
 
     return execute
