@@ -5,8 +5,9 @@ million tasks for tomorrow, or whose front is full of dead entries. In each of t
 of n tasks has to read about n rows. Rows are counted here and not seconds.
 """
 
+import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,13 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from alligator_sql.backends.sql.marks import FRONT
+from alligator_sql.backends.sql.dialects import Ended, PutBack
+from alligator_sql.backends.sql.marks import FRONT, Mark
 from alligator_sql.backends.sql.postgresql import PostgreSQL
 from alligator_sql.backends.sql.sqlite import SQLite
 from alligator_sql.backends.sql.statements import Statements
 from alligator_sql.backends.sql.tables import Names, build
+from alligator_sql.constants import SUCCESS, WAITING
 
 from .plans import MODES, Plan, Prepared
 
@@ -124,33 +127,27 @@ def mode(request) -> str:
     return str(request.param)
 
 
-def claim_from_the_front(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    found = connection.execute(DIALECT._priorities.replace(":queue", "'all'")).fetchall()
-    return {
-        "priorities": [row[0] for row in found],
-        "mark_run_ats": [FRONT.run_at for _ in found],
-        "mark_ids": [FRONT.id for _ in found],
-        "queue": "all",
-        "limit": BATCH,
-        "worker": WORKER,
-    }
+def statement(steps: Any) -> tuple[str, dict[str, Any]]:
+    """Return the first statement of ``steps`` with its parameters."""
+    return next(steps)  # type: ignore[no-any-return]
 
 
-def hold(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    """Claim a batch and return the parameters that ``end`` and ``put_back`` share."""
-    claim = Prepared(connection, "hold", DIALECT._claim)
-    claim.analyze(claim_from_the_front(connection), "auto")
-    rows = connection.execute("select id, lease from alligator_tasks where status = 6").fetchall()
-    assert len(rows) == BATCH
-    return {
-        "worker": WORKER,
-        "ids": [row[0] for row in rows],
-        "leases": [row[1] for row in rows],
-        "statuses": [1] * BATCH,
-        "reasons": [None] * BATCH,
-        "refunds": [0] * BATCH,
-        "delays": [None] * BATCH,
-    }
+def claim_from(places: Sequence[tuple[int, Mark]]) -> tuple[str, dict[str, Any]]:
+    return statement(DIALECT._claim_from(places, "all", BATCH, WORKER))
+
+
+def priorities(connection: psycopg.Connection[Any]) -> list[int]:
+    found = connection.execute(DIALECT._priorities.replace(":queue", "'all'"))
+    return [priority for (priority,) in found]
+
+
+def hold(connection: psycopg.Connection[Any]) -> list[tuple[UUID, int]]:
+    """Claim a batch and return the ids and the leases."""
+    sql, values = claim_from([(priority, FRONT) for priority in priorities(connection)])
+    Prepared(connection, "hold", sql).analyze(values, "auto")
+    held = connection.execute("select id, lease from alligator_tasks where status = 6").fetchall()
+    assert len(held) == BATCH
+    return held
 
 
 def check(plan: Plan) -> None:
@@ -175,8 +172,9 @@ def by_primary_key(node: Any) -> bool:
 
 
 def test_a_claim(connection, mode):
-    claim = Prepared(connection, "claim", DIALECT._claim)
-    values = claim_from_the_front(connection)
+    found = priorities(connection)
+    sql, values = claim_from([(priority, FRONT) for priority in found])
+    claim = Prepared(connection, "claim", sql)
     check(claim.explain(values, mode))
 
     plan = claim.analyze(values, mode)
@@ -185,36 +183,32 @@ def test_a_claim(connection, mode):
     assert locked["Actual Rows"] * locked["Actual Loops"] == BATCH, plan
     assert plan.root["Actual Rows"] == BATCH
     # those it locks, those it updates, and no more
-    assert plan.visited("alligator_tasks") <= 2 * BATCH + len(values["priorities"]), plan
+    assert plan.visited("alligator_tasks") <= 2 * BATCH + len(found), plan
     mine = "cast(cast(pg_current_xact_id() as text) as xid)"
-    (claimed, only_locked) = connection.execute(
+    counts = connection.execute(
         f"select count(*) filter (where xmin = {mine}), "
         f"count(*) filter (where xmin <> {mine} and xmax = {mine}) from alligator_tasks"
-    ).fetchone()
-    assert (claimed, only_locked) == (BATCH, 0)
+    )
+    assert counts.fetchone() == (BATCH, 0)  # claimed, and locked in vain
 
 
 def test_a_claim_that_goes_on_after_a_mark(connection, mode):
-    rows = connection.execute(
-        "select priority, cast(extract(epoch from run_at) as float8), id from alligator_tasks "
+    run_at, task_id = connection.execute(
+        "select cast(extract(epoch from run_at) as float8), id from alligator_tasks "
         "where queue = 'all' and priority = 0 and run_at <= now() order by run_at, id "
         "limit 1 offset 500"
-    ).fetchall()
-    values = claim_from_the_front(connection) | {
-        "priorities": [row[0] for row in rows],
-        "mark_run_ats": [row[1] for row in rows],
-        "mark_ids": [row[2] for row in rows],
-    }
-    claim = Prepared(connection, "claim", DIALECT._claim)
+    ).fetchone()
+    sql, values = claim_from([(0, Mark(run_at, task_id))])
+    claim = Prepared(connection, "claim", sql)
     check(claim.explain(values, mode))
     plan = claim.analyze(values, mode)
     check(plan)
     assert plan.root["Actual Rows"] == BATCH
-    assert plan.visited("alligator_tasks") <= 2 * BATCH + 2, plan
-    (first,) = connection.execute(
+    assert plan.visited("alligator_tasks") <= 2 * BATCH + 1, plan
+    first = connection.execute(
         "select id from alligator_tasks where status = 6 order by run_at, id limit 1"
-    ).fetchone()
-    assert first == rows[0][2]
+    )
+    assert first.fetchone() == (task_id,)
 
 
 def test_the_search_for_priorities(connection, mode):
@@ -225,20 +219,20 @@ def test_the_search_for_priorities(connection, mode):
 
 
 def test_an_acknowledgement(connection, mode):
-    values = hold(connection)
-    end = Prepared(connection, "end", DIALECT._end)
-    check(end.explain(values, mode))
-    plan = end.analyze(values, mode)
-    check(plan)
-    assert plan.root["Actual Rows"] == BATCH
-    assert plan.visited("alligator_tasks") == BATCH, plan
+    rows = [Ended(task_id, lease, SUCCESS, None, 0) for task_id, lease in hold(connection)]
+    sql, values = statement(DIALECT.end(WORKER, rows))
+    check_batch(Prepared(connection, "end", sql), values, mode)
 
 
 def test_a_hand_back(connection, mode):
-    values = hold(connection)
-    put_back = Prepared(connection, "put_back", DIALECT._put_back)
-    check(put_back.explain(values, mode))
-    plan = put_back.analyze(values | {"statuses": [0] * BATCH}, mode)
+    rows = [PutBack(task_id, lease, WAITING, None, 1) for task_id, lease in hold(connection)]
+    sql, values = statement(DIALECT.put_back(WORKER, rows))
+    check_batch(Prepared(connection, "put_back", sql), values, mode)
+
+
+def check_batch(prepared: Prepared, values: dict[str, Any], mode: str) -> None:
+    check(prepared.explain(values, mode))
+    plan = prepared.analyze(values, mode)
     check(plan)
     assert plan.root["Actual Rows"] == BATCH
     assert plan.visited("alligator_tasks") == BATCH, plan
@@ -246,15 +240,27 @@ def test_a_hand_back(connection, mode):
 
 def test_the_search_for_the_next_due_task(connection, mode):
     next_due = Prepared(connection, "next_due", STATEMENTS.next_due.params(queue="all"))
-    plan = next_due.analyze({"queue": "all"}, mode)
+    plan = next_due.analyze({}, mode)
     check(plan)
-    priorities = len(claim_from_the_front(connection)["priorities"])
-    assert plan.visited("alligator_tasks") <= 3 * priorities + 2, plan
+    assert plan.visited("alligator_tasks") <= 3 * len(priorities(connection)) + 2, plan
 
 
 def test_one_task_by_its_id(connection, mode):
     (task_id,) = connection.execute("select id from alligator_tasks limit 1").fetchone()
-    claim_one = Prepared(connection, "claim_one", DIALECT._claim_one)
-    plan = claim_one.analyze({"id": task_id, "worker": WORKER}, mode)
+    sql, values = statement(DIALECT.claim_one(task_id, WORKER))
+    plan = Prepared(connection, "claim_one", sql).analyze(values, mode)
     check(plan)
     assert plan.visited("alligator_tasks") == 2
+
+
+@pytest.mark.parametrize("name", ["claim", "priorities", "claim_one", "end", "put_back"])
+def test_sqlite_reads_no_table_from_end_to_end(sqlite_dsn, name):
+    connection = sqlite3.connect(str(make_url(sqlite_dsn).database))
+    sql = getattr(SQLite(Names()), f"_{name}")
+    values = dict.fromkeys(re.findall(r":(\w+)", sql))
+    plan = [row[3] for row in connection.execute(f"explain query plan {sql}", values)]
+    connection.close()
+    tasks = [step for step in plan if re.search(r"alligator_\w+|\bt\b", step)]
+    assert tasks
+    assert all(step.startswith("SEARCH") for step in tasks), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan

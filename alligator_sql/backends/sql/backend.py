@@ -1,23 +1,21 @@
 """The backend for relational databases: which statement runs when, and in what transaction."""
 
 import json
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Row
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Connection, Engine
 
 from ...constants import CANCELED, WAITING
-from ...exceptions import StoreUnavailableError, UnknownTaskError, Unsupported
+from ...exceptions import StoreUnavailableError, UnknownTaskError
 from ...ids import id_of
 from ...messages import (
     Claim,
     Ending,
-    Failure,
     Message,
     Payload,
     Receipt,
@@ -28,26 +26,22 @@ from ...outcomes import Settlement
 from ..base import Backend, report_stale
 from ..capabilities import Capabilities
 from . import engines, joining, rescuing, schema
+from .connections import Connections
 from .dialects import Dialect, PutBack, Steps
-from .listeners import Listener, PostgreSQLListener, SQLiteListener, channel_of
 from .payloads import decode
 from .postgresql import PostgreSQL
+from .records import Records
 from .settling import Settler
 from .sqlite import SQLite
 from .statements import Statements
 from .steps import drive, on_sqlalchemy
 from .tables import DEFAULT_PREFIX, Names, build
+from .wakeups import Wakeups
 
-NOTIFY_INTERVAL = 0.01
-"""Seconds between two notifications of one queue by one process, outside of transactions
-of the caller. A worker that was just woken soon looks again by itself."""
-NOTIFY_HORIZON = 5.0
-"""Seconds: a task due later than this needs no notification, idle workers look more often."""
 PRUNE_BATCH = 1000
 STRAY_INTERVAL = 180.0
 """Seconds between two searches for running tasks whose worker has no row."""
 ENQUEUE_ATTEMPTS = 5
-_RESULTS = "results"
 
 
 class SQLBackend(Backend):
@@ -86,44 +80,33 @@ class SQLBackend(Backend):
         prefix: str = DEFAULT_PREFIX,
         schema: str | None = None,
     ) -> None:
-        self.engine = _checked(engine) if engine is not None else engines.create(conn_string)
-        self._owns_engine = engine is None
-        self.names = Names(prefix, schema)
-        self._dialect: Dialect = (
-            SQLite(self.names) if self.engine.dialect.name == "sqlite" else PostgreSQL(self.names)
+        self._connections = Connections(
+            engines.create(conn_string) if engine is None else engine, owned=engine is None
         )
+        self.engine = self._connections.engine
+        self.names = Names(prefix, schema)
+        self._is_sqlite = self.engine.dialect.name == "sqlite"
+        self._dialect: Dialect = SQLite(self.names) if self._is_sqlite else PostgreSQL(self.names)
         self._statements = Statements(build(self.names), self._dialect)
         self._settler = Settler(self._dialect, self._statements)
-        self._is_sqlite = self._dialect.name == "sqlite"
-        # Single statements commit themselves; the others must not inherit the level of the
-        # application: under REPEATABLE READ a claim fails when somebody else was faster.
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._transactional = (
-            self.engine
-            if self._is_sqlite
-            else self.engine.execution_options(isolation_level="READ COMMITTED")
-        )
-        self._writer = threading.Lock()
+        self._records = Records(self._statements)
+        self._wakeups = Wakeups(self._connections, self.names)
         self._ready = False
-        self._notified: dict[str, float] = {}
         self._last_stray_search = time.monotonic()
-        self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
 
     # Opening and closing
 
     def open(self) -> None:
         """Connect and check the schema; on SQLite create it when it is missing."""
         if not self._ready:
-            with self._transaction() as connection:
+            with self._connections.transaction() as connection:
                 drive(self._prepare(), on_sqlalchemy(connection))
             self._ready = True
 
     def close(self) -> None:
         """Close the connections, but not the pool of an engine of the application."""
-        while self._listeners:
-            self._listeners.popitem()[1].close()
-        if self._owns_engine:
-            self.engine.dispose()
+        self._wakeups.close()
+        self._connections.close()
 
     def _prepare(self) -> Steps[None]:
         if self._is_sqlite:
@@ -131,34 +114,15 @@ class SQLBackend(Backend):
         else:
             yield from schema.verify(self.names, self._dialect.name)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _transaction(self) -> AbstractContextManager[Connection]:
         """A transaction that writes, on a connection of ours."""
-        with _translated(), self._one_writer(), self._connect(self._transactional) as connection:
-            if self._is_sqlite:
-                _begin_immediate(connection)
-            yield connection
-            connection.commit()
+        self.open()
+        return self._connections.transaction()
 
-    @contextmanager
-    def _connect(self, engine: Engine) -> Iterator[Connection]:
-        with engine.connect() as connection:
-            if self._owns_engine:
-                yield connection
-            else:
-                with engines.replanned(connection):
-                    yield connection
-
-    def _one_writer(self) -> AbstractContextManager[Any]:
-        """SQLite's own queue of writers is unfair, so threads wait for each other here."""
-        return self._writer if self._is_sqlite else threading.Lock()
-
-    @contextmanager
-    def _statement(self) -> Iterator[Connection]:
+    def _statement(self) -> AbstractContextManager[Connection]:
         """A connection of ours for statements that stand alone."""
         self.open()
-        with _translated(), self._connect(self._autocommit) as connection:
-            yield connection
+        return self._connections.statement()
 
     # Enqueueing
 
@@ -168,13 +132,9 @@ class SQLBackend(Backend):
             joined = joining.unscoped(connection)
             steps = self._enqueue(messages, joined=joined)
             return joining.run(joined, steps, self._dialect.name)
-        self.open()
-        steps = self._enqueue(messages, joined=None)
-        if self._is_sqlite:
-            with self._transaction() as own:
-                return drive(steps, on_sqlalchemy(own))
-        with self._statement() as own:
-            return drive(steps, on_sqlalchemy(own))
+        # One statement commits itself; SQLite needs two.
+        with self._transaction() if self._is_sqlite else self._statement() as own:
+            return drive(self._enqueue(messages, joined=None), on_sqlalchemy(own))
 
     async def aenqueue(self, messages: Sequence[Message], connection: Any) -> list[Receipt]:
         """Store messages of one queue in the transaction of an asynchronous connection."""
@@ -191,10 +151,10 @@ class SQLBackend(Backend):
             yield from self._prepare()
             # SQLite's tables, when they were created just now, go if the caller rolls back.
             self._ready = not self._is_sqlite
-        channel = self._channel(messages, joined)
+        channel = self._wakeups.channel(messages, joined)
         new = yield from self._dialect.enqueue(messages, channel)
         if channel is not None and joined is None:
-            self._notified[messages[0].queue] = time.monotonic()
+            self._wakeups.notified(messages[0].queue)
         if len(messages) > 1:
             return [Receipt(message.id, message.id not in new) for message in messages]
         if new:
@@ -223,17 +183,6 @@ class SQLBackend(Backend):
             "it was looked up. Try again."
         )
 
-    def _channel(self, messages: Sequence[Message], joined: Any) -> str | None:
-        """The channel to notify, or None when nobody needs to be woken."""
-        if self._is_sqlite or not messages:
-            return None
-        soon = any(m.due.absolute or m.due.seconds <= NOTIFY_HORIZON for m in messages)
-        queue = messages[0].queue
-        if joined is not None:
-            return channel_of(self.names, queue) if soon and joining.can_notify(joined) else None
-        recent = time.monotonic() - self._notified.get(queue, float("-inf")) < NOTIFY_INTERVAL
-        return channel_of(self.names, queue) if soon and not recent else None
-
     # Claiming and settling
 
     def claim(
@@ -244,7 +193,6 @@ class SQLBackend(Backend):
         settlements: Sequence[Settlement] = (),
     ) -> list[Claim]:
         """Acknowledge and claim in one transaction."""
-        self.open()
         claims: list[Claim] = []
         with self._transaction() as connection:
             if settlements:
@@ -258,7 +206,6 @@ class SQLBackend(Backend):
 
     def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
         """Hold one waiting task."""
-        self.open()
         with self._transaction() as connection:
             claims = drive(
                 self._dialect.claim_one(id_of(task_id), worker), on_sqlalchemy(connection)
@@ -267,30 +214,19 @@ class SQLBackend(Backend):
 
     def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
         """Persist outcomes."""
-        self.open()
         with self._transaction() as connection:
             return self._settle(connection, settlements)
 
     def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[UUID]:
-        applied = self._settler.settle(connection, settlements, self._announcer(connection))
+        announce = partial(self._wakeups.announce_end, connection)
+        applied = self._settler.settle(connection, settlements, announce)
         report_stale(settlements, applied)
         return applied
-
-    def _announcer(self, connection: Connection) -> Callable[[UUID], None]:
-        """Return what tells those who wait for results that a task has ended."""
-        channel = channel_of(self.names, _RESULTS)
-
-        def announce(task_id: UUID) -> None:
-            if not self._is_sqlite:
-                connection.exec_driver_sql("select pg_notify(%s, %s)", (channel, task_id.hex))
-
-        return announce
 
     # Workers
 
     def heartbeat(self, worker: WorkerRecord, *, first: bool = False) -> bool:
         """Begin or renew the lease of a worker."""
-        self.open()
         with self._transaction() as connection:
             if first:
                 connection.execute(
@@ -317,7 +253,6 @@ class SQLBackend(Backend):
 
     def reconcile(self, worker: UUID, held: Collection[UUID]) -> list[UUID]:
         """Hand back what a worker does not know that it holds."""
-        self.open()
         with self._transaction() as connection:
             found = connection.execute(self._statements.orphans, {"workers": [worker]})
             lost = [PutBack(row.id, row.lease, WAITING, None, 1) for row in found]
@@ -328,7 +263,6 @@ class SQLBackend(Backend):
 
     def rescue(self, max_crashes: int) -> list[UUID]:
         """Take back the tasks of dead workers."""
-        self.open()
         now = time.monotonic()
         thorough = now - self._last_stray_search >= STRAY_INTERVAL
         with self._transaction() as connection:
@@ -346,7 +280,6 @@ class SQLBackend(Backend):
 
     def prune(self, keep_success: float, keep_failed: float) -> int:
         """Remove the history that is old enough, in batches."""
-        self.open()
         pruned = 0
         for statement, keep in (
             (self._statements.old_successes, keep_success),
@@ -368,24 +301,8 @@ class SQLBackend(Backend):
 
     def listen(self, queues: Sequence[str], timeout: float) -> bool:
         """Wait for a notification, or on SQLite for any commit."""
-        key = (threading.get_ident(), tuple(queues))
-        listener = self._listeners.get(key)
-        if listener is None:
-            self._listeners[key] = self._listener(queues)
-            return True  # whatever came before the listener stood is news
-        try:
-            return listener.wait(timeout)
-        except StoreUnavailableError:
-            self._listeners.pop(key, listener).close()
-            raise
-
-    def _listener(self, topics: Sequence[str]) -> Listener:
         self.open()
-        with _translated():
-            if self._is_sqlite:
-                return SQLiteListener(self.engine)
-            channels = [channel_of(self.names, topic) for topic in topics]
-            return PostgreSQLListener(self.engine, channels)
+        return self._wakeups.listen(queues, timeout)
 
     def due_in(self, queues: Sequence[str]) -> float | None:
         """Return the seconds until the next task that is not due yet."""
@@ -406,7 +323,6 @@ class SQLBackend(Backend):
 
     def drop_all(self, queue: str) -> None:
         """Remove the waiting tasks of a queue."""
-        self.open()
         with self._transaction() as connection:
             ids = connection.scalars(self._statements.waiting_ids, {"queue": queue}).all()
             for start in range(0, len(ids), PRUNE_BATCH):
@@ -416,7 +332,6 @@ class SQLBackend(Backend):
 
     def cancel(self, queue: str, task_id: str) -> Payload | None:
         """End a waiting task as canceled."""
-        self.open()
         key = id_of(task_id)
         with self._transaction() as connection:
             row = connection.execute(self._statements.waiting_task, {"id": key}).one_or_none()
@@ -433,18 +348,13 @@ class SQLBackend(Backend):
                 self._statements.add_finished, ended | {"status": CANCELED, "reason": "canceled"}
             )
             connection.execute(self._statements.delete_tasks, {"ids": [key]})
-            self._announcer(connection)(key)
+            self._wakeups.announce_end(connection, key)
             return decode(row.payload)
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Return what is known about a task."""
-        key = id_of(task_id)
         with self._statement() as connection:
-            row = _live_or_ended(connection, self._statements, key)
-            if row is None:
-                return None
-            error = connection.execute(self._statements.last_error, {"id": key}).one_or_none()
-            return _record(row, error)
+            return self._records.find(connection, id_of(task_id))
 
     def ending(self, task_id: str, timeout: float) -> Ending | None:
         """Wait for the end of a task."""
@@ -452,7 +362,7 @@ class SQLBackend(Backend):
         ending = self._ending(task_id)
         if ending is not None or timeout <= 0:
             return ending
-        listener = self._listener([_RESULTS])
+        listener = self._wakeups.end_listener()
         try:
             while True:
                 ending = self._ending(task_id)
@@ -466,84 +376,7 @@ class SQLBackend(Backend):
     def _ending(self, task_id: str) -> Ending | None:
         key = id_of(task_id)
         with self._statement() as connection:
-            row = _live_or_ended(connection, self._statements, key)
-            if row is None:
+            ending = self._records.ending(connection, key)
+            if ending is None and not self._records.knows(connection, key):
                 raise UnknownTaskError(f"No task {task_id} is known: never enqueued, or pruned.")
-            if not hasattr(row, "finished_at"):
-                return None
-            result = connection.execute(self._statements.result, {"id": key}).one_or_none()
-            error = connection.execute(self._statements.last_error, {"id": key}).one_or_none()
-        failure = None
-        if error is not None:
-            failure = Failure(error.kind, error.message, error.traceback, row.reason)
-        return Ending(
-            status=row.status,
-            value=result.result if result is not None else None,
-            problem=result.problem if result is not None else None,
-            failure=failure,
-        )
-
-
-def _checked(engine: Any) -> Engine:
-    if not isinstance(engine, Engine):
-        raise Unsupported(
-            f"engine= takes a synchronous SQLAlchemy Engine, not {type(engine).__name__}. With an "
-            "AsyncEngine give the DSN too, and join its sessions with gator.using(session)."
-        )
-    if engine.dialect.name == "sqlite":
-        engines.check_sqlite(engine.url)
-    elif engine.dialect.name != "postgresql" or engine.dialect.driver != "psycopg":
-        raise Unsupported(
-            f"engine= has the dialect {engine.dialect.name}+{engine.dialect.driver}. Tasks are "
-            "stored in postgresql+psycopg or sqlite."
-        )
-    return engine
-
-
-def _begin_immediate(connection: Connection) -> None:
-    """Take the write lock at once: a transaction that reads first cannot wait for it later."""
-    driver_connection: Any = connection.connection.driver_connection
-    if not driver_connection.in_transaction:
-        connection.exec_driver_sql("begin immediate")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the driver's way of saying that the database is away into ours."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        raise StoreUnavailableError(f"The database does not answer: {error.orig}") from error
-
-
-def _live_or_ended(
-    connection: Connection, statements: Statements, task_id: UUID
-) -> Row[Any] | None:
-    """Find a task that may move from one table to the other between the looks."""
-    for statement in (statements.ended_task, statements.live_task, statements.ended_task):
-        row = connection.execute(statement, {"id": task_id}).one_or_none()
-        if row is not None:
-            return row
-    return None
-
-
-def _record(row: Any, error: Any) -> TaskRecord:
-    reason = getattr(row, "reason", None)
-    return TaskRecord(
-        id=row.id,
-        queue=row.queue,
-        func=row.func,
-        status=row.status,
-        priority=row.priority,
-        attempts=row.attempts,
-        crashes=row.crashes,
-        created_at=row.created_at,
-        run_at=row.run_at,
-        started_at=row.started_at,
-        finished_at=getattr(row, "finished_at", None),
-        worker_id=row.worker_id,
-        unique_key=row.unique_key,
-        tags=tuple(json.loads(row.tags)) if row.tags else (),
-        reason=reason,
-        error=reason if error is None else f"{error.kind}: {error.message}",
-    )
+            return ending

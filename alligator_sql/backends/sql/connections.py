@@ -1,0 +1,102 @@
+"""The connections that are ours: in what transaction a statement runs, and what fails how."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from ...exceptions import StoreUnavailableError, Unsupported
+from . import engines
+
+
+class Connections:
+    """Hands out connections of one engine.
+
+    Args:
+        engine: The engine, of ours or of the application.
+        owned: Whether it is ours, to close and to configure.
+
+    Raises:
+        Unsupported: Not an engine that tasks can be stored with.
+    """
+
+    def __init__(self, engine: Engine, *, owned: bool) -> None:
+        self.engine = engine if owned else _checked(engine)
+        self._owned = owned
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        # Single statements commit themselves; the others must not inherit the level of the
+        # application: under REPEATABLE READ a claim fails when somebody else was faster.
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._transactional = (
+            engine
+            if self._is_sqlite
+            else engine.execution_options(isolation_level="READ COMMITTED")
+        )
+        self._writer = threading.Lock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a transaction that writes; it is committed at the end of the block."""
+        with translated(), self._turn(), self._connect(self._transactional) as connection:
+            if self._is_sqlite:
+                _begin_immediate(connection)
+            yield connection
+            connection.commit()
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """Open a connection for statements that stand alone."""
+        with translated(), self._connect(self._autocommit) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the pool, unless it is the application's."""
+        if self._owned:
+            self.engine.dispose()
+
+    @contextmanager
+    def _connect(self, engine: Engine) -> Iterator[Connection]:
+        with (
+            engine.connect() as connection,
+            nullcontext() if self._owned else engines.replanned(connection),
+        ):
+            yield connection
+
+    def _turn(self) -> AbstractContextManager[Any]:
+        """SQLite's own queue of writers is unfair, so threads wait for each other here."""
+        return self._writer if self._is_sqlite else nullcontext()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's way of saying that the database is away into ours."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise StoreUnavailableError(f"The database does not answer: {error.orig}") from error
+
+
+def _checked(engine: Any) -> Engine:
+    if not isinstance(engine, Engine):
+        raise Unsupported(
+            f"engine= takes a synchronous SQLAlchemy Engine, not {type(engine).__name__}. With an "
+            "AsyncEngine give the DSN too, and join its sessions with gator.using(session)."
+        )
+    if engine.dialect.name == "sqlite":
+        engines.check_sqlite(engine.url)
+    elif engine.dialect.name != "postgresql" or engine.dialect.driver != "psycopg":
+        raise Unsupported(
+            f"engine= has the dialect {engine.dialect.name}+{engine.dialect.driver}. Tasks are "
+            "stored in postgresql+psycopg or sqlite."
+        )
+    return engine
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take the write lock at once: a transaction that reads first cannot wait for it later."""
+    driver_connection: Any = connection.connection.driver_connection
+    if not driver_connection.in_transaction:
+        connection.exec_driver_sql("begin immediate")

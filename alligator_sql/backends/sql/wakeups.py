@@ -1,0 +1,89 @@
+"""Telling workers of new tasks and waiting callers of ended ones. Nothing relies on it."""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from ...exceptions import StoreUnavailableError
+from ...messages import Message
+from . import joining
+from .connections import Connections, translated
+from .listeners import Listener, PostgreSQLListener, SQLiteListener, channel_of
+from .tables import Names
+
+NOTIFY_INTERVAL = 0.01
+"""Seconds between two notifications of one queue by one process, outside of transactions
+of the caller. A worker that was just woken soon looks again by itself."""
+NOTIFY_HORIZON = 5.0
+"""Seconds: a task due later than this needs no notification, idle workers look more often."""
+_RESULTS = "results"
+
+
+class Wakeups:
+    """NOTIFY and LISTEN on PostgreSQL; on SQLite every commit is news anyway."""
+
+    def __init__(self, connections: Connections, names: Names) -> None:
+        self._connections = connections
+        self._names = names
+        self._is_sqlite = connections.engine.dialect.name == "sqlite"
+        self._notified: dict[str, float] = {}
+        self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
+
+    def channel(self, messages: Sequence[Message], joined: Any) -> str | None:
+        """Return the channel to notify about ``messages``, or None when nobody is to be woken.
+
+        ``joined`` is the connection of the caller whose transaction stores them, if any.
+        """
+        if self._is_sqlite or not messages:
+            return None
+        soon = any(m.due.absolute or m.due.seconds <= NOTIFY_HORIZON for m in messages)
+        queue = messages[0].queue
+        if joined is not None:
+            wanted = soon and joining.can_notify(joined)
+        else:
+            last = self._notified.get(queue, float("-inf"))
+            wanted = soon and time.monotonic() - last >= NOTIFY_INTERVAL
+        return channel_of(self._names, queue) if wanted else None
+
+    def notified(self, queue: str) -> None:
+        """Note that a notification for ``queue`` is committed: the next one may wait a moment."""
+        self._notified[queue] = time.monotonic()
+
+    def announce_end(self, connection: Connection, task_id: UUID) -> None:
+        """Tell those who wait for the result of ``task_id``, when ``connection`` commits."""
+        if not self._is_sqlite:
+            channel = channel_of(self._names, _RESULTS)
+            connection.exec_driver_sql("select pg_notify(%s, %s)", (channel, task_id.hex))
+
+    def listen(self, queues: Sequence[str], timeout: float) -> bool:
+        """Wait for news about ``queues``; each thread has a listener of its own."""
+        key = (threading.get_ident(), tuple(queues))
+        listener = self._listeners.get(key)
+        if listener is None:
+            self._listeners[key] = self._listener(queues)
+            return True  # whatever came before the listener stood is news
+        try:
+            return listener.wait(timeout)
+        except StoreUnavailableError:
+            self._listeners.pop(key, listener).close()
+            raise
+
+    def end_listener(self) -> Listener:
+        """Return a listener for the ends of tasks, to be closed by the caller."""
+        return self._listener([_RESULTS])
+
+    def _listener(self, topics: Sequence[str]) -> Listener:
+        with translated():
+            if self._is_sqlite:
+                return SQLiteListener(self._connections.engine)
+            channels = [channel_of(self._names, topic) for topic in topics]
+            return PostgreSQLListener(self._connections.engine, channels)
+
+    def close(self) -> None:
+        """Close all listeners."""
+        while self._listeners:
+            self._listeners.popitem()[1].close()
