@@ -31,6 +31,8 @@ STALLED_AFTER = 1.0
 """Seconds without an end after which unstarted tasks are handed back to the others."""
 LONGEST_WAIT = 1.0
 LONGEST_BACKOFF = 30.0
+STORE_PRECISION = 0.001
+"""Seconds to which a store may round its clock; SQLite does."""
 LOOK_AHEAD_FROM = 0.1
 """Seconds: before pauses from this length on, the store is asked when the next task is due."""
 
@@ -217,7 +219,8 @@ class Consumer:
             self._progress = now
             self._polling.active()
             self._runner.submit(claims)
-        self._next_look = now if len(claims) == wanted else now + self._pause_before_look()
+        pause = 0.0 if len(claims) == wanted else self._pause_before_look()
+        self._next_look = time.monotonic() + pause  # counts from when the store was asked
 
     def _settled(self, settlements: list[Settlement]) -> None:
         self._known.difference_update(settlement.claim.id for settlement in settlements)
@@ -233,7 +236,8 @@ class Consumer:
         pause = self._polling.pause(listening=self._listening())
         if pause >= LOOK_AHEAD_FROM and not self._burst:
             due = self._backend.due_in(self._queues)
-            pause = pause if due is None else min(pause, due)
+            # A look that comes a moment early finds nothing, and nothing to look ahead to.
+            pause = pause if due is None else min(pause, due + STORE_PRECISION)
         return pause
 
     def _wait(self, now: float) -> None:

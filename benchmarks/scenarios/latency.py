@@ -16,7 +16,8 @@ from ..stats import Measurement, by_key, interleave, percentiles
 from ..tasks import note_start
 
 RAW = "driver: notified, claims one"
-SHORTEST_GAP, LONGEST_GAP = 0.03, 0.08
+GAPS = {"idle": (0.03, 0.08), "busy": (0.001, 0.02)}
+"""Seconds between two tasks: a worker that was idle, and one that has just been woken."""
 
 
 def measure(store: Store, quick: bool) -> list[Measurement]:
@@ -53,18 +54,31 @@ def _percentiles(
     consumer: Sequence[str], enqueue: Callable[[str, int], None], number: int
 ) -> dict[str, float]:
     with tempfile.NamedTemporaryFile("r") as file, processes.background(consumer):
+        _waits(file.name, enqueue, range(-1, 0), 0.0, 0.0)  # the consumer takes time to start
+        found: dict[str, float] = {}
+        for place, (name, gaps) in enumerate(GAPS.items()):
+            numbers = range(place * number, (place + 1) * number)
+            waits = _waits(file.name, enqueue, numbers, *gaps)
+            found |= {f"{name}: {key}": value for key, value in percentiles(waits).items()}
+    return found
 
-        def started() -> dict[int, float]:
-            lines = Path(file.name).read_text().splitlines()
-            return {int(each): float(at) for each, at in map(str.split, lines)}
 
-        enqueue(file.name, -1)
-        processes.wait_until(lambda: -1 in started(), "the first task")
-        committed: dict[int, float] = {}
-        for each in range(number):
-            time.sleep(random.uniform(SHORTEST_GAP, LONGEST_GAP))
-            enqueue(file.name, each)
-            committed[each] = time.time()
-        processes.wait_until(lambda: len(started()) > number, "the last task")
-        starts = started()
-    return percentiles([(starts[each] - at) * 1e3 for each, at in committed.items()])
+def _waits(
+    path: str, enqueue: Callable[[str, int], None], numbers: range, shortest: float, longest: float
+) -> list[float]:
+    """Enqueue ``numbers`` and return how many milliseconds each of them waited."""
+    committed: dict[int, float] = {}
+    for each in numbers:
+        time.sleep(random.uniform(shortest, longest))
+        enqueue(path, each)
+        committed[each] = time.time()
+    processes.wait_until(lambda: committed.keys() <= _starts(path).keys(), "the last task")
+    starts = _starts(path)
+    return [(starts[each] - at) * 1e3 for each, at in committed.items()]
+
+
+def _starts(path: str) -> dict[int, float]:
+    """Return what ``note_start`` wrote; a line that is being written is left out."""
+    lines = Path(path).read_text().splitlines(keepends=True)
+    pairs = (line.split() for line in lines if line.endswith("\n"))
+    return {int(each): float(at) for each, at in pairs}

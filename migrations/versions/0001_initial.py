@@ -17,7 +17,7 @@ TABLES = ("tasks", "payloads", "finished", "errors", "results", "workers")
 VIEWS = ("all_tasks", "queue_depth")
 
 HOT = {
-    "fillfactor": 60,
+    "fillfactor": 45,
     "autovacuum_vacuum_scale_factor": 0,
     "autovacuum_vacuum_threshold": 1000,
     "autovacuum_vacuum_cost_delay": 0,

@@ -51,7 +51,8 @@ class Prepared:
     def __init__(self, connection: psycopg.Connection[Any], name: str, statement: Any) -> None:
         self._given: Mapping[str, Any] = {}
         if isinstance(statement, ClauseElement):
-            expanded = statement.compile(dialect=PGDialect_psycopg()).construct_expanded_state()
+            compiled: Any = statement.compile(dialect=PGDialect_psycopg())
+            expanded = compiled.construct_expanded_state()
             query, self._given = expanded.statement, expanded.parameters
         else:
             query = str(text(statement).compile(dialect=PGDialect_psycopg()))
@@ -61,16 +62,14 @@ class Prepared:
         numbered = re.sub(
             r"%\((\w+)\)s", lambda match: f"${self._parameters.index(match[1]) + 1}", query
         )
-        connection.execute(
-            sql.SQL("prepare {} as ").format(self._name).as_string() + numbered  # type: ignore[arg-type]
-        )
+        connection.execute(sql.SQL("prepare {} as ").format(self._name).as_string() + numbered)
 
     def explain(self, values: Mapping[str, Any], mode: str, options: str = "") -> Plan:
         """Return the plan for ``values``; in ``auto`` mode the one it settles on."""
         self._connection.execute(sql.SQL("set plan_cache_mode = {}").format(sql.Identifier(mode)))
         arguments = [sql.Literal({**self._given, **values}[name]) for name in self._parameters]
         query = sql.SQL("explain (format json{}) execute {}({})").format(
-            sql.SQL(options),  # type: ignore[arg-type]
+            sql.SQL(options),
             self._name,
             sql.SQL(", ").join(arguments),
         )

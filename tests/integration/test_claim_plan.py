@@ -98,7 +98,7 @@ SITUATIONS: dict[str, Callable[[psycopg.Connection[Any]], None]] = {
 }
 
 
-@pytest.fixture(scope="module", params=SITUATIONS.values(), ids=SITUATIONS)
+@pytest.fixture(scope="module", params=list(SITUATIONS.values()), ids=list(SITUATIONS))
 def database(request, postgres_server) -> Iterator[str]:
     name = postgres_server.create_database(postgres_server.upgraded)
     with psycopg.connect(postgres_server.dsn(name), autocommit=True) as connection:

@@ -126,7 +126,7 @@ class TestTwoPhaseCommit:
 
     @pytest.fixture
     def dsn(self, server) -> str:
-        return server.dsn(server.create_database(server.upgraded))
+        return str(server.dsn(server.create_database(server.upgraded)))
 
     @pytest.fixture
     def gator(self, dsn) -> Iterator[Gator]:
@@ -185,10 +185,9 @@ class TestTwoPhaseCommit:
 class TestSharedEngine:
     @pytest.fixture(params=["postgresql", "sqlite"])
     def url(self, request, postgres18_dsn, sqlite_dsn) -> str:
-        return {
-            "postgresql": postgres18_dsn.replace("postgresql:", "postgresql+psycopg:"),
-            "sqlite": sqlite_dsn,
-        }[request.param]
+        if request.param == "sqlite":
+            return str(sqlite_dsn)
+        return str(postgres18_dsn.replace("postgresql:", "postgresql+psycopg:"))
 
     def test_tasks_go_through_the_applications_pool_and_leave_it_open(self, url):
         engine = create_engine(url)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -196,7 +197,7 @@ class TestPostgreSQL(Results):
             listening = "select 1 from pg_stat_activity where query like 'listen%'"
             for _ in range(5):
                 task = keeps.task(tasks.echo)
-                waiting = Background(lambda task=task: _result_and_time(gator, task.task_id))
+                waiting = Background(partial(_time_of_result, gator, task.task_id))
                 wait_until(lambda: observer.execute(listening).fetchall())
                 gator.pop()
                 ended = time.monotonic()
@@ -219,6 +220,6 @@ class TestLocalMemory(Results):
         return Gator(f"locmem://{tmp_path}")
 
 
-def _result_and_time(gator: Gator, task_id: str) -> float:
+def _time_of_result(gator: Gator, task_id: str) -> float:
     gator.result(task_id, PATIENCE)
     return time.monotonic()

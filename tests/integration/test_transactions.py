@@ -6,13 +6,15 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from alligator_sql import Gator, Task
+from alligator_sql import Gator
 from alligator_sql.exceptions import AlligatorException, Unsupported
+from alligator_sql.ids import id_of
 from tests.helpers import PATIENCE
 
 from . import callers, tasks
@@ -108,7 +110,7 @@ class Joining:
 
         assert gator.find(inside.task_id) is None
         assert observe("select count(*) from alligator_payloads") == [(2,)]
-        assert {before.task_id, after.task_id} == set(stored_ids(gator, observe))
+        assert stored_ids(observe) == {id_of(before.task_id), id_of(after.task_id)}
         assert [gator.pop(), gator.pop(), gator.pop()] == ["before", "after", None]
 
     def test_map_of_several_batches_is_all_or_nothing(self, caller, gator, observe):
@@ -153,7 +155,7 @@ class Joining:
         assert gator.store.len("mail") == 4
 
     def test_a_duplicate_is_found_within_and_before_the_transaction(self, caller, gator, observe):
-        def once(view: Any, value: int) -> Task:
+        def once(view: Any, value: int) -> Any:
             return caller.task(view.options(unique_key="report"), tasks.echo, value)
 
         caller.begin()
@@ -208,7 +210,7 @@ class Joining:
 
         also = caller.task(view, tasks.echo, "also good")
         caller.commit()
-        assert set(stored_ids(gator, observe)) == {done.task_id, also.task_id}
+        assert stored_ids(observe) == {id_of(done.task_id), id_of(also.task_id)}
 
     def test_a_synchronous_method_refuses_an_asynchronous_connection_and_not_the_reverse(
         self, caller, gator, activity
@@ -239,7 +241,7 @@ class Joining:
         caller.begin()
         task = caller.task(fresh.using(caller.connection), tasks.echo, 2)
         caller.commit()
-        assert stored_ids(gator, observe) == [task.task_id]
+        assert stored_ids(observe) == {id_of(task.task_id)}
         fresh.close()
 
 
@@ -370,12 +372,12 @@ class TestSQLite(Joining):
         gator.close()
 
 
-def stored_ids(gator: Gator, observe: Observe) -> list[str]:
-    """Return the ids of all live tasks as their owners know them."""
+def stored_ids(observe: Observe) -> set[UUID]:
+    """Return the ids of all live tasks that have a payload."""
     rows = observe(
         "select cast(t.id as text) from alligator_tasks t join alligator_payloads using (id)"
     )
-    return [str(gator.find(task_id).id) for (task_id,) in rows]
+    return {UUID(task_id) for (task_id,) in rows}
 
 
 def run_on_sqlite(dsn: str, sql: str) -> list[Any]:

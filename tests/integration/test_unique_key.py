@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -40,7 +41,7 @@ def enqueue_at_once(
         finally:
             caller.close()
 
-    threads = [Background(lambda number=number: enqueue(number)) for number in range(THREADS)]
+    threads = [Background(partial(enqueue, number)) for number in range(THREADS)]
     return [thread.result() for thread in threads]
 
 
@@ -118,7 +119,7 @@ class TestTwoTransactions:
                     "where pid = %s",
                     (who.info.backend_pid,),
                 ).fetchone() or ([], None)
-                return blockers == [whom.info.backend_pid] and event == "Lock"
+                return bool(blockers == [whom.info.backend_pid] and event == "Lock")
 
             yield waits_for
 

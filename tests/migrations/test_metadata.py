@@ -34,7 +34,7 @@ def test_migrated_is_what_metadata_describes_on_postgresql(names, postgres_serve
         dump(postgres_server.dsn(name), postgres_server.version, "--exclude-table=*.*_version")
         for name in (described, migrated)
     )
-    assert "fillfactor='60'" in want
+    assert "fillfactor='45'" in want
     assert "CREATE VIEW" in want
     assert have == want
 

@@ -63,8 +63,9 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 HOT = {
-    # Room on each page for the new version of a claimed row.
-    "fillfactor": 60,
+    # Room on each page for new versions of all its rows: a claim of many takes whole pages
+    # in one transaction, and makes the rows larger.
+    "fillfactor": 45,
     # A queue's live size swings by orders of magnitude: thresholds, no fractions of the size.
     "autovacuum_vacuum_scale_factor": 0,
     "autovacuum_vacuum_threshold": 1000,

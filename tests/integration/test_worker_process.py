@@ -1,0 +1,338 @@
+"""Workers as processes of their own: stopped, killed, woken, and many at a time."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from alligator_sql import Gator
+from alligator_sql.messages import TaskRecord
+from tests.helpers import PATIENCE, wait_until
+
+from . import tasks
+from .commands import MODULE, environment
+
+PROJECT = Path(__file__).parents[2]
+IDLE_FOR_LONG = (
+    "from alligator_sql import Gator, Worker; Worker(Gator(), nap_time=60).run_forever()"
+)
+"""A worker that looks by itself every five seconds and not sooner."""
+
+
+class Process:
+    """A worker, with its log in a file."""
+
+    def __init__(self, log: Path, dsn: str, *arguments: str, program: Any = None) -> None:
+        self._log = log
+        with log.open("w") as stderr:
+            self._process = subprocess.Popen(
+                program or [*MODULE, "worker", *arguments],
+                env=environment(ALLIGATOR_CONN=dsn, PYTHONPATH=str(PROJECT)),
+                cwd=PROJECT,
+                stderr=stderr,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def says(self, words: str) -> None:
+        """Wait until its log has ``words``."""
+        wait_until(lambda: words in self.log)
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def ends(self) -> int:
+        """Wait for its end and return the exit code."""
+        return self._process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Files:
+    """Files by which tasks and tests tell each other what happens."""
+
+    def __init__(self, folder: Path) -> None:
+        self.started = str(folder / "started")
+        self.until = str(folder / "until")
+        self.done = str(folder / "done")
+
+    def lines(self, path: str) -> list[str]:
+        return Path(path).read_text().split() if Path(path).exists() else []
+
+    def wait_for_done(self, count: int) -> None:
+        wait_until(lambda: len(self.lines(self.done)) >= count)
+
+    def let_go(self) -> None:
+        Path(self.until).touch()
+
+
+def ended(gator: Gator, task_id: str) -> TaskRecord:
+    """Return the record of a task once it has ended."""
+
+    def record() -> TaskRecord:
+        found = gator.find(task_id)
+        assert found is not None
+        return found
+
+    wait_until(lambda: record().finished_at)
+    return record()
+
+
+@pytest.fixture
+def files(tmp_path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest.fixture(params=["postgres18_dsn", "sqlite_dsn"])
+def dsn(request) -> str:
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def gator(dsn) -> Iterator[Gator]:
+    gator = Gator(dsn)
+    yield gator
+    gator.close()
+
+
+@pytest.fixture
+def start(tmp_path, dsn) -> Iterator[Callable[..., Process]]:
+    """Start a worker."""
+    processes: list[Process] = []
+
+    def start(*arguments: str, **options: Any) -> Process:
+        log = tmp_path / f"worker-{len(processes)}.log"
+        processes.append(Process(log, options.pop("dsn", dsn), *arguments, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.close()
+
+
+class TestStopping:
+    def test_what_runs_is_finished_and_what_has_not_started_is_handed_back(
+        self, gator, start, files
+    ):
+        # Short tasks teach the worker to claim many at once.
+        gator.map(tasks.echo, range(300))
+        long = gator.task(tasks.wait_for_file, files.started, files.until)
+        rest = [gator.task(tasks.append, files.done, str(number)) for number in range(50)]
+        worker = start("-c", "1")
+        wait_until(lambda: files.lines(files.started))
+        worker.send(signal.SIGTERM)
+
+        # at once, not when the long task has ended
+        wait_until(lambda: gator.len() == 50)
+        for task in rest:
+            record = gator.find(task.task_id)
+            assert (record.status_name, record.attempts, record.worker_id) == ("waiting", 0, None)
+        assert gator.find(long.task_id).status_name == "running"
+
+        files.let_go()
+        assert worker.ends() == 0, worker.log
+        record = gator.find(long.task_id)
+        assert (record.status_name, record.attempts) == ("success", 1)
+        assert files.lines(files.done) == []
+        assert "told to stop" in worker.log
+        assert "stopped after 301 tasks" in worker.log
+
+        assert start("--burst").ends() == 0
+        assert sorted(map(int, files.lines(files.done))) == list(range(50))
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_at_the_second_signal_what_runs_is_released(self, gator, start, files, number):
+        task = gator.task(tasks.wait_for_file, files.started, files.until)
+        worker = start()
+        wait_until(lambda: files.lines(files.started))
+        worker.send(number)
+        worker.says("told to stop")
+        assert gator.find(task.task_id).status_name == "running"
+        worker.send(number)
+        assert worker.ends() == 0, worker.log
+        record = gator.find(task.task_id)
+        assert (record.status_name, record.attempts, record.crashes) == ("waiting", 0, 0)
+        assert "Traceback" not in worker.log
+
+        files.let_go()
+        assert start("--burst").ends() == 0
+        assert gator.find(task.task_id).status_name == "success"
+
+    def test_after_the_grace_what_runs_is_released(self, gator, start, files):
+        task = gator.task(tasks.wait_for_file, files.started, files.until)
+        worker = start("--grace", "0.2")
+        wait_until(lambda: files.lines(files.started))
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0, worker.log
+        assert "finishing what runs (up to 0.2 s)" in worker.log
+        assert gator.find(task.task_id).status_name == "waiting"
+
+    def test_an_idle_worker_stops_at_once(self, start):
+        worker = start()
+        worker.says("consuming all")
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
+        assert "stopped after 0 tasks" in worker.log
+
+
+class TestCrashes:
+    def test_the_tasks_of_a_killed_worker_run_elsewhere(self, gator, start, files):
+        ids = [
+            gator.task(tasks.wait_for_file, files.started, files.until, str(number)).task_id
+            for number in range(2)
+        ]
+        killed = start("-c", "2", "--lease", "1")
+        wait_until(lambda: len(files.lines(files.started)) == 2)
+        killed.send(signal.SIGKILL)
+        assert killed.ends() == -signal.SIGKILL
+
+        heir = start("-c", "2", "--lease", "1")
+        heir.says("took back 2 tasks of dead workers")
+        wait_until(lambda: sorted(files.lines(files.started)) == ["0", "0", "1", "1"])
+        files.let_go()
+        for task_id in ids:
+            record = ended(gator, task_id)
+            assert record.status_name == "success"
+            assert (record.attempts, record.crashes) == (2, 1)
+        heir.send(signal.SIGTERM)
+        assert heir.ends() == 0
+
+    def test_nothing_is_taken_from_a_worker_that_lives(self, gator, start, files):
+        """Its task runs for several leases, beside somebody who would take it back."""
+        task = gator.task(tasks.wait_for_file, files.started, files.until)
+        start("--lease", "0.5")
+        wait_until(lambda: files.lines(files.started))
+        (worker,) = {gator.find(task.task_id).worker_id}
+        other = start("--lease", "0.5")
+        other.says("consuming")
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() - began > 2)
+        assert gator.find(task.task_id).worker_id == worker
+        files.let_go()
+        assert ended(gator, task.task_id).status_name == "success"
+        assert len(files.lines(files.started)) == 1
+
+    def test_a_task_that_kills_three_workers_is_quarantined(self, gator, start, files):
+        task = gator.options(retries=1000).task(tasks.kill_worker, files.started)
+        for _ in range(3):
+            assert start("--lease", "0.5").ends() == -signal.SIGKILL
+        survivor = start("--lease", "0.5")
+        record = ended(gator, task.task_id)
+        assert (record.reason, record.crashes) == ("quarantined", 3)
+        assert "3 workers died while they ran this task" in str(record.error)
+        assert len(files.lines(files.started)) == 3
+        survivor.send(signal.SIGTERM)
+        assert survivor.ends() == 0
+
+
+class TestWaking:
+    def test_an_idle_worker_is_woken(self, gator, start, files):
+        """It would look by itself every five seconds; five tasks take much less than that."""
+        worker = start(program=[sys.executable, "-c", IDLE_FOR_LONG])
+        gator.task(tasks.append, files.done, "first")
+        wait_until(lambda: files.lines(files.done))
+        began = time.monotonic()
+        for count in range(2, 7):
+            gator.task(tasks.append, files.done, "next")
+            files.wait_for_done(count)
+        assert time.monotonic() - began < 10
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
+
+    def test_an_idle_worker_starts_a_delayed_task_in_time(self, gator, start, files):
+        worker = start(program=[sys.executable, "-c", IDLE_FOR_LONG])
+        gator.task(tasks.append, files.done, "first")
+        wait_until(lambda: files.lines(files.done))
+        late = []
+        for delay in (0.3, 0.7, 1.0):
+            task = gator.options(delay_by=delay).task(tasks.append, files.done, "next")
+            record = ended(gator, task.task_id)
+            assert record.started_at is not None
+            late.append((record.started_at - record.run_at).total_seconds())
+        worker.close()
+        assert all(-0.01 < seconds < 1 for seconds in late), late
+
+
+class TestRunning:
+    def test_two_workers_never_run_a_task_twice(self, gator, start, files):
+        count = 1000
+        workers = [start("-c", "4"), start("-c", "4")]
+        for worker in workers:
+            worker.says("consuming")
+        numbered = [str(number) for number in range(count)]
+        for number in numbered[: count // 2]:
+            gator.task(tasks.append, files.done, number)
+        with gator.options(priority=1) as urgent:
+            for number in numbered[count // 2 :]:
+                urgent.task(tasks.append, files.done, number)
+        files.wait_for_done(count)
+        for worker in workers:
+            worker.send(signal.SIGTERM)
+        assert [worker.ends() for worker in workers] == [0, 0]
+        assert sorted(files.lines(files.done)) == sorted(numbered)
+        assert gator.len() == 0
+
+    def test_coroutine_functions_run(self, gator, start, files):
+        for number in range(20):
+            gator.task(tasks.append_later, files.done, str(number))
+        assert start("--burst", "-c", "4").ends() == 0
+        assert sorted(map(int, files.lines(files.done))) == list(range(20))
+
+
+class TestPostgreSQL:
+    @pytest.fixture
+    def dsn(self, postgres18_dsn) -> str:
+        return str(postgres18_dsn)
+
+    def test_the_password_is_not_shown(self, dsn, start):
+        secret = make_url(dsn).set(password="hunter2").render_as_string(hide_password=False)
+        worker = start("--burst", dsn=secret)
+        assert worker.ends() == 0, worker.log
+        assert "postgres:***@" in worker.log
+        assert "hunter2" not in worker.log
+
+    def test_a_wrong_password_is_not_shown(self, postgres18_server, start):
+        server = postgres18_server
+        hba = Path(server._server.pgdata) / "pg_hba.conf"
+        before = hba.read_text()
+        hba.write_text("local all somebody scram-sha-256\n" + before)
+        server._execute("create role somebody login password 'right'")
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute("select pg_reload_conf()")
+        try:
+            url = make_url(server.dsn()).set(username="somebody", password="hunter2")
+            dsn = url.render_as_string(hide_password=False)
+            worker = start("--connect-timeout", "0.5", dsn=dsn)
+            assert worker.ends() == 1
+            assert "password authentication failed" in worker.log
+            assert "hunter2" not in worker.log
+            assert "Traceback" not in worker.log
+        finally:
+            hba.write_text(before)
+            server._execute("drop role somebody")
+
+    def test_a_worker_outlives_the_loss_of_its_connections(self, dsn, gator, start, files):
+        worker = start("-c", "2")
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            for count in range(1, 6):
+                gator.task(tasks.append, files.done, str(count))
+                files.wait_for_done(count)
+                connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where pid <> "
+                    "pg_backend_pid() and application_name = 'alligator-sql' "
+                    "and datname = current_database()"
+                )
+                gator.close()
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0, worker.log
