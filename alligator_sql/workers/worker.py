@@ -240,23 +240,23 @@ class Worker:
         return perform(claim, self.gator.task_class, self.gator.policy)
 
     def _finished(self, claim: Claim, outcome: Outcome) -> None:
-        extra = {"task_id": str(claim.id), "func": claim.func, "attempt": claim.attempts}
         match outcome:
             case Succeeded(value=value):
                 self.tasks_complete += 1
-                self.log.debug("done: %s", claim.func, extra=extra)
+                if self.log.isEnabledFor(logging.DEBUG):
+                    self.log.debug("done: %s", claim.func, extra=_extra(claim))
                 self._pass_on(value)
             case Failed(failure=failure, exception=exception):
                 self.tasks_complete += 1
                 self.log.error(
                     "failed: %s (task %s): %s", claim.func, claim.id, failure.message,
-                    exc_info=exception, extra=extra,
+                    exc_info=exception, extra=_extra(claim),
                 )  # fmt: skip
             case Retry(delay=delay, exception=exception):
                 self.tasks_complete += 1
                 self.log.warning(
                     "retrying in %.1f s: %s (task %s)", delay, claim.func, claim.id,
-                    exc_info=exception, extra=extra,
+                    exc_info=exception, extra=_extra(claim),
                 )  # fmt: skip
 
     def _pass_on(self, value: Any) -> None:
@@ -290,6 +290,11 @@ class Worker:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _extra(claim: Claim) -> dict[str, Any]:
+    """What a log line about a task has for machines to read."""
+    return {"task_id": str(claim.id), "func": claim.func, "attempt": claim.attempts}
 
 
 def _queues(gator: Gator, to_consume: str | Iterable[str]) -> Sequence[str]:

@@ -5,6 +5,7 @@ All look alike from outside, the asynchronous ones too, so that one test serves 
 
 import asyncio
 import sqlite3
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -366,6 +367,15 @@ class SQLiteExplicitCaller(SQLiteCaller):
         self.execute("rollback")
 
 
+class SQLiteAlwaysCaller(SQLiteCaller):
+    """Python 3.12's newer way: there is always a transaction."""
+
+    options = {"autocommit": False}  # noqa: RUF012
+
+    def in_transaction(self) -> bool:
+        return bool(self.connection.total_changes)
+
+
 POSTGRESQL = (
     SessionCaller,
     ScopedSessionCaller,
@@ -388,6 +398,7 @@ SQLITE = (
     SQLiteCaller,
     SQLiteRowCaller,
     SQLiteExplicitCaller,
+    *((SQLiteAlwaysCaller,) if sys.version_info >= (3, 12) else ()),
 )
 
 

@@ -11,7 +11,7 @@ Their rules, each measured (``docs/decisions/``):
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 from uuid import UUID
 
@@ -190,14 +190,14 @@ class PostgreSQL:
         rows = yield (
             self._enqueue,
             {
-                "ids": [message.id for message in messages],
+                "ids": array(message.id for message in messages),
                 "queues": [message.queue for message in messages],
-                "priorities": [message.priority for message in messages],
-                "delays": [relative(message.due) for message in messages],
-                "run_ats": [absolute(message.due) for message in messages],
-                "expires_ins": [relative(message.expires) for message in messages],
-                "expires_ats": [absolute(message.expires) for message in messages],
-                "statuses": [first_status(message) for message in messages],
+                "priorities": array(message.priority for message in messages),
+                "delays": array(relative(message.due) for message in messages),
+                "run_ats": array(absolute(message.due) for message in messages),
+                "expires_ins": array(relative(message.expires) for message in messages),
+                "expires_ats": array(absolute(message.expires) for message in messages),
+                "statuses": array(first_status(message) for message in messages),
                 "funcs": [message.func for message in messages],
                 "unique_keys": [message.unique_key for message in messages],
                 "tags": [tags_text(message) for message in messages],
@@ -231,9 +231,9 @@ class PostgreSQL:
         rows = yield (
             self._claim,
             {
-                "priorities": [priority for priority, _ in places],
-                "mark_run_ats": [mark.run_at for _, mark in places],
-                "mark_ids": [mark.id for _, mark in places],
+                "priorities": array(priority for priority, _ in places),
+                "mark_run_ats": array(mark.run_at for _, mark in places),
+                "mark_ids": array(mark.id for _, mark in places),
                 "queue": queue,
                 "limit": limit,
                 "worker": worker,
@@ -253,13 +253,13 @@ class PostgreSQL:
             self._end,
             {
                 "worker": worker,
-                "ids": [row.id for row in rows],
-                "leases": [row.lease for row in rows],
-                "statuses": [row.status for row in rows],
+                "ids": array(row.id for row in rows),
+                "leases": array(row.lease for row in rows),
+                "statuses": array(row.status for row in rows),
                 "reasons": [row.reason for row in rows],
-                "refunds": [row.refund for row in rows],
-                "ages": [row.age for row in rows],
-                "seconds": [row.seconds for row in rows],
+                "refunds": array(row.refund for row in rows),
+                "ages": array(row.age for row in rows),
+                "seconds": array(row.seconds for row in rows),
             },
         )
         return {row[0] for row in applied}
@@ -270,11 +270,11 @@ class PostgreSQL:
             self._put_back,
             {
                 "worker": worker,
-                "ids": [row.id for row in rows],
-                "leases": [row.lease for row in rows],
-                "statuses": [row.status for row in rows],
-                "delays": [row.delay for row in rows],
-                "refunds": [row.refund for row in rows],
+                "ids": array(row.id for row in rows),
+                "leases": array(row.lease for row in rows),
+                "statuses": array(row.status for row in rows),
+                "delays": array(row.delay for row in rows),
+                "refunds": array(row.refund for row in rows),
             },
         )
         return {row[0] for row in applied}
@@ -282,3 +282,12 @@ class PostgreSQL:
     def key(self, value: UUID) -> UUID:
         """Return ``value`` as the driver takes it."""
         return value
+
+
+def array(values: Iterable[float | UUID | None]) -> str:
+    """Return numbers or UUIDs as PostgreSQL writes an array.
+
+    The driver would choose an array type by the values, and the cast in the statement would
+    convert that array again for every row that looks into it.
+    """
+    return f"{{{','.join('null' if value is None else str(value) for value in values)}}}"
