@@ -109,7 +109,7 @@ class Enqueuer(ABC):
         """Store the call ``func(item)`` for each item and return how many were stored.
 
         Items are read as they are needed and stored in batches of 1,000, one round trip
-        each. Inside a transaction it is all or nothing; else each batch commits by itself.
+        each. Of a joined transaction all batches are part; else each commits by itself.
 
         Ex::
 

@@ -7,6 +7,7 @@ to do.
 """
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -208,6 +209,7 @@ class Consumer:
             self._settled(settlements)
             return
         self._woken = False
+        next_due = self._next_due()
         claims = self._backend.claim(self._queues, wanted, self._lease.worker, settlements)
         self._settled(settlements)
         self._known.update(claim.id for claim in claims)
@@ -219,8 +221,11 @@ class Consumer:
             self._progress = now
             self._polling.active()
             self._runner.submit(claims)
-        pause = 0.0 if len(claims) == wanted else self._pause_before_look()
-        self._next_look = time.monotonic() + pause  # counts from when the store was asked
+        if len(claims) == wanted:
+            self._next_look = now
+        else:
+            pause = self._polling.pause(listening=self._listening())
+            self._next_look = min(now + pause, next_due)
 
     def _settled(self, settlements: list[Settlement]) -> None:
         self._known.difference_update(settlement.claim.id for settlement in settlements)
@@ -232,13 +237,16 @@ class Consumer:
         if lost:
             logger.warning("handed back %d tasks whose claim was lost on the way", len(lost))
 
-    def _pause_before_look(self) -> float:
-        pause = self._polling.pause(listening=self._listening())
-        if pause >= LOOK_AHEAD_FROM and not self._burst:
-            due = self._backend.due_in(self._queues)
-            # A look that comes a moment early finds nothing, and nothing to look ahead to.
-            pause = pause if due is None else min(pause, due + STORE_PRECISION)
-        return pause
+    def _next_due(self) -> float:
+        """When the next task of the future is due, on our clock, if the pause may be long.
+
+        Asked before the claim: what becomes due between the two is claimed or known.
+        """
+        if self._burst or self._polling.upcoming < LOOK_AHEAD_FROM:
+            return math.inf
+        due = self._backend.due_in(self._queues)
+        # A look that comes a moment early finds nothing.
+        return math.inf if due is None else time.monotonic() + due + STORE_PRECISION
 
     def _wait(self, now: float) -> None:
         if self._settlements and not self._failures:

@@ -21,6 +21,11 @@ class Polling:
         """Note that there was something to do."""
         self._pause = self._shortest
 
+    @property
+    def upcoming(self) -> float:
+        """The next pause, as long as it may be."""
+        return self._pause
+
     def pause(self, *, listening: bool) -> float:
         """Return the seconds until the next look; each time twice as long, up to a limit."""
         pause = min(self._pause, LONGEST_LISTENING if listening else LONGEST_DEAF)
