@@ -12,19 +12,44 @@ from typing import Any
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
+_thread: threading.Thread | None = None
 _owner_pid = 0
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run ``coroutine`` to its end on the loop's thread and return what it returns."""
-    return asyncio.run_coroutine_threadsafe(coroutine, _running_loop()).result()
+    """Run ``coroutine`` to its end on the loop's thread and return what it returns.
+
+    Raises:
+        BaseException: What the coroutine raised.
+        RuntimeError: Called on the loop's own thread, which would wait for itself.
+    """
+    loop = _running_loop()
+    if threading.current_thread() is _thread:
+        coroutine.close()
+        raise RuntimeError(
+            "A coroutine task cannot run another one in this process: await the function itself, "
+            "or enqueue it with is_async=True."
+        )
+    value, error = asyncio.run_coroutine_threadsafe(_caught(coroutine), loop).result()
+    if error is not None:
+        raise error
+    return value
+
+
+async def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Hand an error on as a value: a SystemExit would end the loop, and all other tasks."""
+    try:
+        return await coroutine, None
+    except BaseException as error:
+        return None, error
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
-    global _loop, _owner_pid
+    global _loop, _thread, _owner_pid
     with _lock:
         if _loop is None or _owner_pid != os.getpid():  # threads do not survive a fork
             _loop = asyncio.new_event_loop()
             _owner_pid = os.getpid()
-            threading.Thread(target=_loop.run_forever, name="alligator-loop", daemon=True).start()
+            _thread = threading.Thread(target=_loop.run_forever, name="alligator-loop", daemon=True)
+            _thread.start()
         return _loop

@@ -20,6 +20,7 @@ from .exceptions import (
 )
 from .messages import Claim, Failure
 from .outcomes import Failed, Outcome, Retry, Snoozed, Succeeded
+from .redaction import hide_password
 from .retry import check_backoff, delay_after
 from .tasks import Task
 
@@ -54,10 +55,11 @@ def perform(claim: Claim, task_class: type[Task], policy: callables.Policy) -> O
     except ForbiddenCallableError as error:
         logger.error("security: refused task %s: %s", claim.id, error)
         return Failed(_failure(error), error, started=False)
-    except Exception as error:  # a stored row, or a task class of the user, may do anything
+    except BaseException as error:  # a stored row, or code of the user, may do anything
         return Failed(_failure(error), error, started=False)
     task.queue = claim.queue
-    return attempt(task, claim.attempts - claim.crashes)
+    with policy.active():  # a retry is serialized, with whatever a hook has put in
+        return attempt(task, claim.attempts - claim.crashes)
 
 
 def attempt(task: Task, failures: int) -> Outcome:
@@ -123,8 +125,11 @@ def _failure(error: BaseException) -> Failure:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` so that every store can hold it: no NUL, no lone surrogate, not endless."""
+    """Return ``text`` as every store can hold it and anybody may read it.
+
+    Without NUL and lone surrogates, not endless, and with passwords masked.
+    """
     if len(text) > LONGEST_ERROR_TEXT:
         text = text[:LONGEST_ERROR_TEXT] + " [cut]"
-    text = text.replace("\x00", "\\x00")
+    text = hide_password(text).replace("\x00", "\\x00")
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

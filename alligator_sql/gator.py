@@ -18,6 +18,7 @@ from .exceptions import (
     ResultUnavailableError,
     TaskFailedError,
     UnknownBackendError,
+    Unsupported,
 )
 from .execution import perform
 from .lease import Lease
@@ -62,6 +63,7 @@ class Gator(Enqueuer):
     Raises:
         UnknownBackendError: No backend serves the connection string.
         InvalidOptionError: An argument has an impossible value.
+        Unsupported: The backend does not have an option that was given.
     """
 
     def __init__(
@@ -98,6 +100,11 @@ class Gator(Enqueuer):
         }
         if backend_class is None:
             self.backend = self.build_backend(self.conn_string)
+        elif self._backend_options:
+            raise Unsupported(
+                f"{', '.join(self._backend_options)}: a backend_class gets only the connection "
+                "string."
+            )
         else:
             self.backend = backend_class(self.conn_string)
         self._store = self.backend if isinstance(self.backend, Backend) else adapt(self.backend)
@@ -167,7 +174,9 @@ class Gator(Enqueuer):
         Raises:
             BaseException: What the task raised, when no retry is left.
         """
-        return self._run(lambda worker: self._store.claim([self.queue_name], 1, worker))
+        return self._run(
+            lambda worker: self._store.claim([self.queue_name], 1, worker, thorough=True)
+        )
 
     def get(self, task_id: str) -> Any:
         """Run the waiting task ``task_id`` now, due or not, and return its result.

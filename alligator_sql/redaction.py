@@ -3,7 +3,7 @@
 import re
 
 # A password may hold "/" and "@" unescaped: hide up to the last "@", rather too much than a part.
-_USER_INFO = re.compile(r"(?<=://)([^/@:]*):.*@")
+_USER_INFO = re.compile(r"(?<=://)([^/@:\s]*):\S*@")
 _PARAMETER = re.compile(r"(?i)(password|passwd|secret|token)=[^&\s]*")
 
 

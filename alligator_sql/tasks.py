@@ -20,6 +20,7 @@ OnSuccess = Callable[["Task", Any], Any]
 OnError = Callable[["Task", BaseException], Any]
 
 _HOOKS = ("on_start", "on_success", "on_error")
+_STORED = ("queue", "priority", "unique_key", "tags", "keep_result")
 
 
 class Task:
@@ -111,6 +112,8 @@ class Task:
         self.expires = None if expires is None else options.check_expiry(expires)
         self.unique_key = options.check_unique_key(unique_key)
         self.tags = options.check_tags(tags)
+        if not isinstance(keep_result, bool):
+            raise InvalidOptionError(f"keep_result={keep_result!r}: give True or False.")
         self.keep_result = keep_result
 
         self.func: callables.AnyCallable | None = None
@@ -184,16 +187,18 @@ class Task:
         return jsontext.dumps(data, "task")
 
     def _stored_options(self) -> dict[str, Any]:
-        """The options that a worker needs; all others are columns of the store."""
+        """The options that differ from their defaults, for the worker, hooks and ``cancel()``."""
         stored: dict[str, Any] = {}
         for hook in _HOOKS:
             func = getattr(self, hook)
             if func is not None:
                 stored[hook] = callables.name_of(func)
+        for option in _STORED:
+            value = getattr(self, option)
+            if value:
+                stored[option] = value
         if self.backoff is not None:
             stored["backoff"] = self.backoff
-        if self.keep_result:
-            stored["keep_result"] = True
         if self.delay_until is not None:
             stored["delay_until"] = self.delay_until
         return stored
@@ -251,7 +256,7 @@ class Task:
     def _run_hook(self, hook: Callable[..., Any], value: Any) -> None:
         try:
             hook(self, value)
-        except Exception:
+        except BaseException:  # not even a SystemExit of a hook changes the outcome
             logger.exception("hook %s of task %s failed", callables.shown(hook), self.task_id)
 
 
@@ -260,6 +265,6 @@ def _check_retries(retries: int) -> int:
         checked = int(retries)
     except (TypeError, ValueError, OverflowError):
         checked = -1
-    if not 0 <= checked <= 1_000_000:
+    if not 0 <= checked <= 1_000_000 or (isinstance(retries, float) and retries != checked):
         raise InvalidOptionError(f"retries={retries!r}: give a whole number from 0 to 1000000.")
     return checked

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 from alligator_sql.backends.sql import schema
 
 from .servers import POSTGRES_VERSIONS, PostgresServer, PostgresServers
+
+
+def pytest_configure() -> None:
+    # A shell that runs the tests in the background has them, and their processes, ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,8 +1,8 @@
 """The backends, found by the scheme of a connection string and imported when used."""
 
+import re
 from importlib import import_module
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from ..exceptions import UnknownBackendError, Unsupported
 from .base import Backend
@@ -39,4 +39,5 @@ def build(conn_string: str, **options: Any) -> Backend:
 
 def scheme_of(conn_string: str) -> str:
     """Return the scheme without a driver: ``postgresql`` for ``postgresql+psycopg://…``."""
-    return urlsplit(conn_string).scheme.partition("+")[0]
+    scheme = re.match(r"(\w+)(\+\w+)?:", conn_string)
+    return scheme[1].lower() if scheme else ""

@@ -75,13 +75,16 @@ class Backend(ABC):
         limit: int,
         worker: UUID,
         settlements: Sequence[Settlement] = (),
+        *,
+        thorough: bool = False,
     ) -> list[Claim]:
         """Acknowledge ``settlements``, then hold up to ``limit`` due tasks for ``worker``.
 
         Queues are served in their order, each by priority (higher first), due time and id.
         Where the store has transactions, both happen in one. Nothing is claimed for a
-        worker whose lease has ended. A claim may hold less than is due; what it has left
-        comes with the next ones.
+        worker whose lease has ended. A claim may hold less than is due, even nothing; what
+        it has left comes with the next ones. With ``thorough`` it holds nothing only when
+        nothing is due that others do not hold, whatever it costs to find that out.
         """
 
     @abstractmethod
@@ -109,6 +112,9 @@ class Backend(ABC):
 
         Hints may be lost and may be wrong; nothing relies on them but latency.
         """
+
+    def unlisten(self) -> None:  # noqa: B027 - most stores keep nothing for a thread
+        """Give back what :meth:`listen` keeps for the calling thread, which listens no more."""
 
     @abstractmethod
     def due_in(self, queues: Sequence[str]) -> float | None:

@@ -1,8 +1,8 @@
 """What a backend can do, as data.
 
-``Gator`` reads it at the call site, ``Worker`` when it starts, the conformance suite to
-choose its tests: declared means that the tests pass, undeclared that the call raises
-``Unsupported``.
+``Gator`` checks the options of a task against it, ``Worker`` starts its services by it, and
+the conformance suite asks for it: declared means that the tests pass, undeclared that the
+call raises ``Unsupported``.
 """
 
 from dataclasses import dataclass

@@ -93,8 +93,10 @@ class LegacyBackend(Backend):
         limit: int,
         worker: UUID,
         settlements: Sequence[Settlement] = (),
+        *,
+        thorough: bool = False,
     ) -> list[Claim]:
-        """Put back what is to run again, then pop."""
+        """Put back what is to run again, then pop; ``thorough`` or not, it looks everywhere."""
         self.ack(settlements)
         claims: list[Claim] = []
         for queue in queues:

@@ -155,8 +155,10 @@ class LocalMemoryBackend(Backend):
         limit: int,
         worker: UUID,
         settlements: Sequence[Settlement] = (),
+        *,
+        thorough: bool = False,
     ) -> list[Claim]:
-        """Acknowledge and claim under one lock."""
+        """Acknowledge and claim under one lock; ``thorough`` or not, it looks everywhere."""
         with self._changed:
             self._settle(settlements)
             now = self._clock.now()

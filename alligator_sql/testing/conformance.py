@@ -94,7 +94,8 @@ class BackendConformance:
         """Claim with a new worker until nothing more comes."""
         worker = self.worker(backend)
         claims: list[Claim] = []
-        while more := backend.claim(queues or ("mail",), limit - len(claims), worker):
+        names = queues or ("mail",)
+        while more := backend.claim(names, limit - len(claims), worker, thorough=True):
             claims += more
             if len(claims) == limit:
                 break
@@ -195,6 +196,33 @@ class BackendConformance:
             claimed = [task for tasks in threads.map(consume, workers) for task in tasks]
         missed = [claim.id for claim in self.claim_all(backend, limit=200)]
         assert sorted(claimed + missed) == sorted(one.id for one in sent)
+
+    def test_a_thorough_claim_takes_what_is_due(self, backend: Backend) -> None:
+        backend.enqueue([message(), message()])
+        worker = self.worker(backend)
+        for _ in range(2):
+            assert len(backend.claim(["mail"], 1, worker, thorough=True)) == 1
+        assert backend.claim(["mail"], 1, worker, thorough=True) == []
+
+    @needs("find")
+    def test_drop_all_leaves_no_trace(self, backend: Backend) -> None:
+        for number in range(2):
+            backend.enqueue([message(task_id="reused")])
+            (claim,) = self.claim_all(backend)
+            kind = f"Error{number}"
+            assert self.settle(backend, claim, Retry(0.0, Failure(kind, "no"), "again"))
+            record = backend.find("reused")
+            assert record is not None
+            assert record.error == f"{kind}: no"
+            backend.drop_all("mail")
+            assert backend.find("reused") is None
+
+    @needs("find")
+    def test_a_batch_stores_an_id_once_and_says_so(self, backend: Backend) -> None:
+        sent = [message(task_id="twice"), message(), message(task_id="twice")]
+        receipts = backend.enqueue(sent)
+        assert [receipt.duplicate for receipt in receipts] == [False, False, True]
+        assert backend.len("mail") == 2
 
     @needs("find")
     def test_a_known_id_is_not_stored_again(self, backend: Backend) -> None:
@@ -670,6 +698,17 @@ class BackendConformance:
 
     @needs("wake")
     def test_a_new_task_wakes_a_listener(self, backend: Backend) -> None:
+        self.check_wakes(backend, lambda: backend.enqueue([message()]))
+
+    @needs("wake", "lease")
+    def test_a_task_that_was_handed_back_wakes_a_listener(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        self.check_wakes(
+            backend, lambda: self.settle(backend, self.claim_all(backend)[0], Released())
+        )
+
+    def check_wakes(self, backend: Backend, act: Callable[[], object]) -> None:
+        """Check that ``act``, which may be called several times, wakes a listener."""
         backend.open()
         listening = threading.Event()
 
@@ -684,7 +723,7 @@ class BackendConformance:
             woken = thread.submit(listen)
             assert listening.wait(20)
             while not woken.done():
-                backend.enqueue([message()])
+                act()
                 if threading.Event().wait(0.1):
                     break
             assert woken.result(1)

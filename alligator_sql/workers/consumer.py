@@ -15,9 +15,11 @@ from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from ..backends import Backend
+from ..exceptions import StoreUnavailableError
+from ..execution import clean
 from ..lease import Lease
-from ..messages import Claim
-from ..outcomes import Outcome, Released, Settlement
+from ..messages import Claim, Failure
+from ..outcomes import Failed, Outcome, Released, Settlement
 from .polling import Polling
 from .prefetch import LARGEST_BATCH, Prefetch
 from .runners.thread import Perform, ThreadRunner
@@ -71,7 +73,8 @@ class Consumer:
         self._backend = backend
         self._queues = queues
         self._lease = lease
-        self._runner = ThreadRunner(slots, perform, self._done)
+        self._perform = perform
+        self._runner = ThreadRunner(slots, self._start, self._done)
         self._prefetch = Prefetch(slots)
         self._polling = polling
         self._finished = finished
@@ -109,6 +112,10 @@ class Consumer:
         if self._stirred.empty():
             self._stirred.put(None)
 
+    def _start(self, claim: Claim) -> Outcome:
+        """Run a claim, unless its lease has ended meanwhile: then it may run elsewhere."""
+        return self._perform(claim) if claim.worker == self._lease.worker else Released()
+
     def _done(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
         self._ended.append((claim, outcome, seconds, time.monotonic()))
         if not self._runner.waiting or len(self._ended) >= FLUSH_SIZE:
@@ -124,11 +131,12 @@ class Consumer:
         """
         self._runner.start()
         try:
-            while not self._is_over():
+            while True:
                 if self._stopping and give_up():
                     return self._release_running()
+                if self._is_over():
+                    return True
                 self._turn()
-            return True
         finally:
             self._runner.stop()
 
@@ -149,8 +157,11 @@ class Consumer:
             if wanted or flush:
                 self._exchange(wanted)
                 self._failures = 0
+        except StoreUnavailableError as error:
+            self._back_off(error)
         except Exception as error:  # whatever the store does, the loop goes on
             self._back_off(error)
+            self._settle_one_by_one()
         self._wait(time.monotonic())
 
     def _collect(self) -> None:
@@ -210,7 +221,9 @@ class Consumer:
             return
         self._woken = False
         next_due = self._next_due()
-        claims = self._backend.claim(self._queues, wanted, self._lease.worker, settlements)
+        claims = self._backend.claim(
+            self._queues, wanted, self._lease.worker, settlements, thorough=self._burst
+        )
         self._settled(settlements)
         self._known.update(claim.id for claim in claims)
         self._held += len(claims)
@@ -255,7 +268,7 @@ class Consumer:
             timeout = self._next_look - now
         else:
             timeout = LONGEST_WAIT
-        if timeout <= 0 or self._woken or self._is_over():
+        if timeout <= 0 or (self._woken and self._wants_more()) or self._is_over():
             return
         try:
             self._stirred.get(timeout=min(timeout, LONGEST_WAIT))
@@ -274,16 +287,40 @@ class Consumer:
         self._next_look = time.monotonic() + pause
         self._woken = False
 
+    def _settle_one_by_one(self) -> None:
+        """Keep one outcome that the store refuses from holding up all the others."""
+        for settlement in tuple(self._settlements):
+            try:
+                self._backend.ack([settlement])
+            except StoreUnavailableError:
+                return
+            except Exception as error:
+                logger.exception("the outcome of task %s was refused", settlement.claim.id)
+                self._replace_outcome(settlement.claim, error)
+            self._settlements.remove(settlement)
+            self._known.discard(settlement.claim.id)
+
+    def _replace_outcome(self, claim: Claim, error: Exception) -> None:
+        failure = Failure(type(error).__name__, clean(f"The outcome was refused: {error}"))
+        try:
+            self._backend.ack([Settlement(claim, Failed(failure))])
+        except Exception:  # then it stays with this worker, and is taken back after its end
+            logger.exception("task %s cannot be ended", claim.id)
+
     def _release_running(self) -> bool:
-        """Give up what still runs, in one write. Its threads end with the process."""
-        self._collect()
+        """Give up whatever is held, in one write. Running threads end with the process."""
+        self._hand_back(time.monotonic())
         running = self._runner.running()
-        logger.warning("releasing %d tasks that still run", len(running))
-        for claim in running:
+        self._collect()
+        ended = {settlement.claim.id for settlement in self._settlements}
+        left = [claim for claim in running if claim.id in self._known - ended]
+        logger.warning("releasing %d tasks that still run", len(left))
+        for claim in left:
             self._settle(Settlement(claim, Released()))
         try:
             self._backend.ack(self._settlements)
         except Exception as error:  # the lease runs out, others take the tasks back
             logger.warning("could not release the tasks: %s", error)
             return False
-        return True
+        self._settled(self._settlements)
+        return not self._known

@@ -35,7 +35,7 @@ class Prefetch:
     def target(self) -> int:
         """How many tasks to hold, the running ones included."""
         ahead = self._slots * HORIZON / max(self._seconds, 1e-6)
-        return self._slots + int(min(ahead, LARGEST_BATCH - self._slots))
+        return self._slots + int(max(0, min(ahead, LARGEST_BATCH - self._slots)))
 
     def wanted(self, held: int) -> int:
         """Return how many tasks to claim while ``held`` are held; 0 until it is worth it."""

@@ -1,6 +1,7 @@
 """The worker: what runs the tasks of a queue."""
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -84,7 +85,7 @@ class Worker:
             ("keep_success", keep_success, 0),
             ("keep_failed", keep_failed, 0),
         ):
-            if not isinstance(value, int | float) or not value >= least:
+            if not isinstance(value, int | float) or not least <= value < math.inf:
                 raise InvalidOptionError(f"{name}={value!r}: give a number, at least {least}.")
         self.gator = gator
         self.max_tasks = int(max_tasks)
@@ -118,12 +119,11 @@ class Worker:
     def starting(self) -> None:
         """Say that the worker starts: what it consumes, from where, and how to stop it."""
         self.keep_running = True
+        ends = ["stop with Ctrl-C or SIGTERM, twice to stop at once"]
+        if self.burst:
+            ends.insert(0, "stops when nothing is due")
         if self.max_tasks:
-            end = f"stops after {self.max_tasks} tasks"
-        elif self.burst:
-            end = "stops when nothing is due"
-        else:
-            end = "stop with Ctrl-C or SIGTERM, twice to stop at once"
+            ends.insert(0, f"stops after {self.max_tasks} tasks")
         threads = "1 thread" if self.concurrency == 1 else f"{self.concurrency} threads"
         store = hide_password(self.gator.conn_string) or self.gator.store.name
         self.log.info(
@@ -132,7 +132,7 @@ class Worker:
             ", ".join(self.queues),
             store,
             threads,
-            end,
+            "; ".join(ends),
             extra={"queues": list(self.queues), "concurrency": self.concurrency, "store": store},
         )
 
@@ -216,7 +216,7 @@ class Worker:
         """
         store = self.gator.store
         with Lease(store, self.queues, self.lease) as lease:
-            claims = store.claim(self.queues, 1, lease.worker)
+            claims = store.claim(self.queues, 1, lease.worker, thorough=True)
             for claim in claims:
                 outcome = self._perform(claim)
                 store.ack([Settlement(claim, outcome)])
@@ -266,7 +266,7 @@ class Worker:
             self.log.exception("%s.result() failed", type(self).__name__)
 
     def _give_up(self) -> bool:
-        """Whether running tasks have had their time after a stop."""
+        """Say once that the worker stops; return whether running tasks have had their time."""
         if self._interrupted_at is None:
             self._interrupted_at = time.monotonic()
             self.interrupt()
@@ -289,7 +289,8 @@ class Worker:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if handler is not None:  # it was set from C, and is out of Python's reach
+                    signal.signal(number, handler)
 
 
 def _extra(claim: Claim) -> dict[str, Any]:
@@ -300,8 +301,9 @@ def _extra(claim: Claim) -> dict[str, Any]:
 def _queues(gator: Gator, to_consume: str | Iterable[str]) -> Sequence[str]:
     if to_consume == ALL:
         return (gator.queue_name,)
-    names = to_consume.split(",") if isinstance(to_consume, str) else to_consume
-    queues = tuple(check_queue(name.strip()) for name in names)
+    if isinstance(to_consume, str):
+        to_consume = [name.strip() for name in to_consume.split(",")]
+    queues = tuple(check_queue(name) for name in to_consume)
     if not queues:
         raise InvalidOptionError("to_consume names no queue.")
     return queues

@@ -74,9 +74,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--dsn",
-        default=os.environ.get(CONN_VARIABLE) or None,
-        help="postgresql://user@host/database or sqlite:///demo.db, to keep and look at; default: "
-        f"${CONN_VARIABLE}, and without it a PostgreSQL that goes when the demo ends",
+        help="postgresql://user@host/database or sqlite:///demo.db, to keep and look at, or 'env' "
+        f"for what ${CONN_VARIABLE} holds; default: a PostgreSQL that goes when the demo ends",
     )
     parser.add_argument("--workers", type=int, default=2, help="worker processes (%(default)s)")
     parser.add_argument(
@@ -90,6 +89,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("there must be at least one worker and one task at a time")
     if options.kill and options.workers < 2:
         parser.error("to kill a worker takes a second one: --workers 2, or --no-kill")
+    if options.dsn == "env":
+        options.dsn = os.environ.get(CONN_VARIABLE, "")
     if options.dsn is not None and not _is_sql(options.dsn):
         parser.error("--dsn: give postgresql://user@host/database or sqlite:///demo.db")
     options.folder = options.folder.resolve()

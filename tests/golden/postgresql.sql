@@ -25,14 +25,23 @@ with new as (
      where not exists (select 1 from alligator_payloads p where p.id = m.id)
     on conflict do nothing
     returning id
+),
+kept as (
+    insert into alligator_payloads (id, payload)
+    select m.id, m.payload
+      from unnest(cast(%(ids)s as uuid[]), cast(%(payloads)s as text[])) as m(id, payload)
+     where m.id = any(array(select id from new))
+    on conflict do nothing
+    returning id
 )
-insert into alligator_payloads (id, payload)
-select m.id, m.payload
-  from unnest(cast(%(ids)s as uuid[]), cast(%(payloads)s as text[])) as m(id, payload)
- where m.id = any(array(select id from new))
-on conflict do nothing
-returning id, case when cast(%(channel)s as text) is not null
-                   then cast(pg_notify(%(channel)s, '') as text) end;
+select id, id in (select id from kept),
+       case when cast(%(channel)s as text) is not null
+            then cast(pg_notify(%(channel)s, '') as text) end
+  from new;
+
+-- forget_again
+delete from alligator_tasks
+ where id = any(cast(%(ids)s as uuid[])) and status + 0 in (0, 3, 4);
 
 -- priorities
 with recursive found(priority) as (
@@ -102,20 +111,24 @@ with gone as (
     returning id, queue, func, priority, attempts, crashes, created_at, run_at,
               started_at, worker_id, unique_key, tags,
               array_position(cast(%(ids)s as uuid[]), id) as place
+),
+kept as (
+    insert into alligator_finished (id, queue, func, priority, attempts, crashes, created_at,
+                            run_at, started_at, worker_id, unique_key, tags, status,
+                            reason, finished_at)
+    select id, queue, func, priority,
+           attempts - (cast(%(refunds)s as smallint[]))[place], crashes, created_at,
+           run_at,
+           coalesce(now() - make_interval(secs => (cast(%(ages)s as float8[]))[place]
+                                          + (cast(%(seconds)s as float8[]))[place]),
+                    started_at),
+           worker_id, unique_key, tags,
+           (cast(%(statuses)s as smallint[]))[place], (cast(%(reasons)s as text[]))[place],
+           now() - make_interval(secs => (cast(%(ages)s as float8[]))[place])
+      from gone
+    on conflict do nothing
 )
-insert into alligator_finished (id, queue, func, priority, attempts, crashes, created_at,
-                        run_at, started_at, worker_id, unique_key, tags, status,
-                        reason, finished_at)
-select id, queue, func, priority,
-       attempts - (cast(%(refunds)s as smallint[]))[place], crashes, created_at, run_at,
-       coalesce(now() - make_interval(secs => (cast(%(ages)s as float8[]))[place]
-                                      + (cast(%(seconds)s as float8[]))[place]),
-                started_at),
-       worker_id, unique_key, tags,
-       (cast(%(statuses)s as smallint[]))[place], (cast(%(reasons)s as text[]))[place],
-       now() - make_interval(secs => (cast(%(ages)s as float8[]))[place])
-  from gone
-returning id;
+select id from gone;
 
 -- put_back
 update alligator_tasks
@@ -165,6 +178,9 @@ DELETE FROM alligator_tasks WHERE alligator_tasks.id IN (… ids …);
 -- delete_payloads
 DELETE FROM alligator_payloads WHERE alligator_payloads.id IN (… ids …);
 
+-- delete_errors
+DELETE FROM alligator_errors WHERE alligator_errors.task_id IN (… ids …);
+
 -- next_due
 WITH RECURSIVE found(priority) AS
 (SELECT max(alligator_tasks.priority) AS priority
@@ -198,7 +214,8 @@ INSERT INTO alligator_finished (id, run_at, created_at, finished_at, started_at,
     %(run_at)s::TIMESTAMP WITH TIME ZONE, %(created_at)s::TIMESTAMP WITH TIME ZONE, now(),
     %(started_at)s::TIMESTAMP WITH TIME ZONE, %(attempts)s::INTEGER, %(priority)s::SMALLINT,
     %(status)s::SMALLINT, %(crashes)s::SMALLINT, %(queue)s::VARCHAR, %(func)s::VARCHAR,
-    %(worker_id)s::UUID, %(unique_key)s::VARCHAR, %(tags)s::VARCHAR, %(reason)s::VARCHAR);
+    %(worker_id)s::UUID, %(unique_key)s::VARCHAR, %(tags)s::VARCHAR, %(reason)s::VARCHAR) ON
+    CONFLICT DO NOTHING;
 
 -- live_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
@@ -234,11 +251,11 @@ WHERE alligator_results.id = %(id)s::UUID;
 -- add_error
 INSERT INTO alligator_errors (task_id, lease, at, attempt, kind, message, traceback) VALUES
     (%(task_id)s::UUID, %(lease)s::BIGINT, now(), %(attempt)s::INTEGER, %(kind)s::VARCHAR,
-    %(message)s::VARCHAR, %(traceback)s::VARCHAR);
+    %(message)s::VARCHAR, %(traceback)s::VARCHAR) ON CONFLICT DO NOTHING;
 
 -- add_result
 INSERT INTO alligator_results (id, result, problem) VALUES (%(id)s::UUID, %(result)s::VARCHAR,
-    %(problem)s::VARCHAR);
+    %(problem)s::VARCHAR) ON CONFLICT DO NOTHING;
 
 -- rewrite_payload
 UPDATE alligator_payloads SET payload=%(new_payload)s::VARCHAR WHERE alligator_payloads.id =
@@ -250,13 +267,15 @@ FROM alligator_workers
 WHERE alligator_workers.expires_at <= now() ORDER BY alligator_workers.id FOR UPDATE SKIP LOCKED;
 
 -- orphans
-SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.crashes, alligator_tasks.worker_id
+SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.crashes,
+    alligator_tasks.worker_id
 FROM alligator_tasks
 WHERE alligator_tasks.status = %(status_1)s::SMALLINT AND alligator_tasks.worker_id IN (… workers …)
     ORDER BY alligator_tasks.id FOR UPDATE SKIP LOCKED;
 
 -- strays
-SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.crashes, alligator_tasks.worker_id
+SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.crashes,
+    alligator_tasks.worker_id
 FROM alligator_tasks
 WHERE alligator_tasks.status = %(status_1)s::SMALLINT AND NOT (EXISTS (SELECT alligator_workers.id
 FROM alligator_workers
@@ -268,7 +287,11 @@ UPDATE alligator_tasks SET crashes=(alligator_tasks.crashes + %(crashes_1)s::SMA
     alligator_tasks.id IN (… ids …);
 
 -- remove_workers
-DELETE FROM alligator_workers WHERE alligator_workers.id IN (… ids …);
+DELETE FROM alligator_workers WHERE alligator_workers.id IN (… ids …) AND NOT (EXISTS (SELECT
+    alligator_tasks.id
+FROM alligator_tasks
+WHERE alligator_tasks.worker_id = alligator_workers.id AND alligator_tasks.status =
+    %(status_1)s::SMALLINT));
 
 -- old_successes
 SELECT alligator_finished.id

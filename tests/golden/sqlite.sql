@@ -82,10 +82,14 @@ select t.id, t.queue, t.func, t.priority, t.attempts - json_extract(d.value, '$.
   from json_each(:rows) as d join alligator_tasks t on t.id = json_extract(d.value, '$.id') and
       t.lease = json_extract(d.value, '$.lease')
  where t.worker_id = :worker and t.status = 6
-returning id;
+on conflict do nothing;
 
 -- forget
-delete from alligator_tasks where id in (select value from json_each(:ids));
+delete from alligator_tasks
+ where id in (select t.id from json_each(:rows) as d join alligator_tasks t on t.id =
+     json_extract(d.value, '$.id') and t.lease = json_extract(d.value, '$.lease')
+ where t.worker_id = :worker and t.status = 6)
+returning id;
 
 -- put_back
 update alligator_tasks
@@ -138,6 +142,9 @@ DELETE FROM alligator_tasks WHERE alligator_tasks.id IN (… ids …);
 -- delete_payloads
 DELETE FROM alligator_payloads WHERE alligator_payloads.id IN (… ids …);
 
+-- delete_errors
+DELETE FROM alligator_errors WHERE alligator_errors.task_id IN (… ids …);
+
 -- next_due
 WITH RECURSIVE found(priority) AS
 (SELECT max(alligator_tasks.priority) AS priority
@@ -167,7 +174,8 @@ WHERE alligator_tasks.id = :id AND alligator_tasks.status IN (… status_1 …);
 INSERT INTO alligator_finished (id, run_at, created_at, finished_at, started_at, attempts, priority,
     status, crashes, queue, func, worker_id, unique_key, tags, reason) VALUES (:id, :run_at,
     :created_at, ((julianday('now') - 2440587.5) * 86400.0), :started_at, :attempts, :priority,
-    :status, :crashes, :queue, :func, :worker_id, :unique_key, :tags, :reason);
+    :status, :crashes, :queue, :func, :worker_id, :unique_key, :tags, :reason) ON CONFLICT DO
+    NOTHING;
 
 -- live_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
@@ -203,10 +211,11 @@ WHERE alligator_results.id = :id;
 -- add_error
 INSERT INTO alligator_errors (task_id, lease, at, attempt, kind, message, traceback) VALUES
     (:task_id, :lease, ((julianday('now') - 2440587.5) * 86400.0), :attempt, :kind, :message,
-    :traceback);
+    :traceback) ON CONFLICT DO NOTHING;
 
 -- add_result
-INSERT INTO alligator_results (id, result, problem) VALUES (:id, :result, :problem);
+INSERT INTO alligator_results (id, result, problem) VALUES (:id, :result, :problem) ON CONFLICT DO
+    NOTHING;
 
 -- rewrite_payload
 UPDATE alligator_payloads SET payload=:new_payload WHERE alligator_payloads.id = :task_id;
@@ -218,13 +227,15 @@ WHERE alligator_workers.expires_at <= ((julianday('now') - 2440587.5) * 86400.0)
     alligator_workers.id;
 
 -- orphans
-SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.crashes, alligator_tasks.worker_id
+SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.crashes,
+    alligator_tasks.worker_id
 FROM alligator_tasks
 WHERE alligator_tasks.status = :status_1 AND alligator_tasks.worker_id IN (… workers …) ORDER BY
     alligator_tasks.id;
 
 -- strays
-SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.crashes, alligator_tasks.worker_id
+SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.crashes,
+    alligator_tasks.worker_id
 FROM alligator_tasks
 WHERE alligator_tasks.status = :status_1 AND NOT (EXISTS (SELECT alligator_workers.id
 FROM alligator_workers
@@ -235,7 +246,10 @@ UPDATE alligator_tasks SET crashes=(alligator_tasks.crashes + :crashes_1) WHERE 
     IN (… ids …);
 
 -- remove_workers
-DELETE FROM alligator_workers WHERE alligator_workers.id IN (… ids …);
+DELETE FROM alligator_workers WHERE alligator_workers.id IN (… ids …) AND NOT (EXISTS (SELECT
+    alligator_tasks.id
+FROM alligator_tasks
+WHERE alligator_tasks.worker_id = alligator_workers.id AND alligator_tasks.status = :status_1));
 
 -- old_successes
 SELECT alligator_finished.id

@@ -253,7 +253,7 @@ def test_one_task_by_its_id(connection, mode):
     assert plan.visited("alligator_tasks") == 2
 
 
-@pytest.mark.parametrize("name", ["claim", "priorities", "claim_one", "end", "put_back"])
+@pytest.mark.parametrize("name", ["claim", "priorities", "claim_one", "end", "forget", "put_back"])
 def test_sqlite_reads_no_table_from_end_to_end(sqlite_dsn, name):
     connection = sqlite3.connect(str(make_url(sqlite_dsn).database))
     sql = getattr(SQLite(Names()), f"_{name}")

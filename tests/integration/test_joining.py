@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
@@ -61,6 +61,71 @@ class TestRefusals:
         connection.close()
         gator.close()
 
+    @pytest.mark.parametrize("kind", [Session, Connection])
+    def test_sqlalchemy_in_autocommit_on_sqlite_is_refused(self, sqlite_dsn, kind):
+        gator = Gator(sqlite_dsn)
+        engine = create_engine(sqlite_dsn, isolation_level="AUTOCOMMIT")
+        refused = r"SQLite connection .* autocommit.*begin"
+        with kind(engine) as joined, pytest.raises(Unsupported, match=refused):
+            gator.using(joined).task(tasks.echo, 1)
+        engine.dispose()
+        assert gator.len() == 0
+        gator.close()
+
+    def test_an_async_session_in_autocommit_on_sqlite_is_refused(self, sqlite_dsn):
+        gator = Gator(sqlite_dsn)
+
+        async def enqueue() -> None:
+            url = make_url(sqlite_dsn).set(drivername="sqlite+aiosqlite")
+            engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+            async with AsyncSession(engine) as session:
+                with pytest.raises(Unsupported, match=r"SQLite connection .* autocommit.*begin"):
+                    await gator.using(session).atask(tasks.echo, 1)
+            await engine.dispose()
+
+        asyncio.run(enqueue())
+        assert gator.len() == 0
+        gator.close()
+
+
+def _with_own_begin(dsn: str) -> Engine:
+    """Return an engine as SQLAlchemy's manual has it for real transactions on SQLite."""
+    engine = create_engine(dsn)
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("begin")
+
+    return engine
+
+
+class TestOwnBegin:
+    """The application begins its SQLite transactions itself, on SQLAlchemy's event."""
+
+    @pytest.mark.parametrize("kind", [Session, Connection])
+    def test_joined(self, empty_sqlite_dsn, kind):
+        gator = Gator(empty_sqlite_dsn)
+        engine = _with_own_begin(empty_sqlite_dsn)
+        with kind(engine) as joined:
+            gator.using(joined).task(tasks.echo, "gone")
+            joined.rollback()
+            gator.using(joined).task(tasks.echo, "kept")
+            joined.commit()
+        engine.dispose()
+        assert [gator.pop(), gator.pop()] == ["kept", None]
+        gator.close()
+
+    def test_shared_engine(self, empty_sqlite_dsn):
+        engine = _with_own_begin(empty_sqlite_dsn)
+        gator = Gator(engine=engine)
+        gator.task(tasks.echo, 1)
+        assert [gator.pop(), gator.pop()] == [1, None]
+        engine.dispose()
+
 
 class TestMissingSchema:
     @pytest.mark.parametrize(
@@ -108,6 +173,39 @@ class TestMissingSchema:
         caller.commit()
         caller.close()
         assert [gator.pop(), gator.pop()] == ["kept", None]
+        gator.close()
+
+    @pytest.mark.parametrize("kind", callers.SQLITE, ids=lambda kind: kind.__name__)
+    def test_sqlite_is_untouched_by_a_rolled_back_task_that_came_first(
+        self, empty_sqlite_dsn, kind
+    ):
+        """The sqlite3 module begins no transaction before a CREATE."""
+        gator = Gator(empty_sqlite_dsn)
+        caller = kind(empty_sqlite_dsn)
+        caller.start()
+        caller.task(gator.using(caller.connection), tasks.echo, "gone")
+        caller.rollback()
+        observer = callers.SQLiteCaller(empty_sqlite_dsn)
+        assert observer.execute("select name from sqlite_master") == []
+        observer.close()
+
+        caller.start()
+        caller.task(gator.using(caller.connection), tasks.echo, "kept")
+        caller.commit()
+        caller.close()
+        assert [gator.pop(), gator.pop()] == ["kept", None]
+        gator.close()
+
+    def test_sqlite_tables_without_a_revision_are_healed(self, sqlite_dsn):
+        connection = sqlite3.connect(str(make_url(sqlite_dsn).database))
+        connection.execute("delete from alligator_version")
+        connection.commit()
+        gator = Gator(sqlite_dsn)
+        gator.using(connection).task(tasks.echo, 1)
+        connection.commit()
+        assert connection.execute("select * from alligator_version").fetchall() == [("0001",)]
+        connection.close()
+        assert gator.pop() == 1
         gator.close()
 
 

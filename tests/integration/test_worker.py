@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -113,6 +114,76 @@ def test_running_tasks_get_only_their_grace(gator: Gator) -> None:
     assert gator.len() == 1
 
 
+def test_nothing_is_left_behind_by_a_second_stop(gator: Gator) -> None:
+    gator.map(gates.quick, [f"warm {number}" for number in range(300)])
+    gator.task(gates.gate, "long")
+    behind = [gator.task(gates.quick, f"behind {number}") for number in range(3)]
+    worker = Worker(gator, grace=0)
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(worker.run_forever)
+        assert gates.current.entered.wait(30)
+        worker.stop()
+        assert future.result(30) == 0
+    assert gator.len() == 4
+    records = [gator.find(task.task_id) for task in behind]
+    assert [record.attempts for record in records if record is not None] == [0, 0, 0]
+
+
+def test_a_wake_up_does_not_keep_a_full_worker_busy(gator: Gator) -> None:
+    gator.task(gates.gate, "long")
+    worker = Worker(gator)
+    with running(worker):
+        assert gates.current.entered.wait(30)
+        gator.task(gates.quick, "wakes the worker, which has no thread for it")
+        before = time.process_time()
+        threading.Event().wait(0.5)
+        assert time.process_time() - before < 0.25
+
+
+def test_an_idle_worker_says_that_it_was_told_to_stop(
+    gator: Gator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with running(Worker(gator)):
+        wait_until(lambda: "consuming" in caplog.text)
+    assert "told to stop" in caplog.text
+
+
+class _Refusing(LocalMemoryBackend):
+    """Local memory that refuses one kind of outcome, as a constraint of a database would."""
+
+    def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
+        self._check(settlements)
+        return super().ack(settlements)
+
+    def claim(
+        self,
+        queues: Sequence[str],
+        limit: int,
+        worker: UUID,
+        settlements: Sequence[Settlement] = (),
+        **options: Any,
+    ) -> list[Claim]:
+        self._check(settlements)
+        return super().claim(queues, limit, worker, settlements, **options)
+
+    def _check(self, settlements: Sequence[Settlement]) -> None:
+        if any(getattr(one.outcome, "value", None) == "poison" for one in settlements):
+            raise ValueError("this outcome cannot be stored")
+
+
+def test_an_outcome_that_is_refused_holds_up_no_other() -> None:
+    gator = Gator(f"locmem://{uuid4()}", backend_class=_Refusing)
+    good = [gator.task(gates.echo, number) for number in range(5)]
+    bad = gator.task(gates.echo, "poison")
+    good += [gator.task(gates.echo, number) for number in range(5)]
+    assert Worker(gator, burst=True).run_forever() == 0
+    assert {gator.find(task.task_id).status_name for task in good} == {"success"}  # type: ignore[union-attr]
+    record = gator.find(bad.task_id)
+    assert record is not None
+    assert record.error == "ValueError: The outcome was refused: this outcome cannot be stored"
+
+
 class _Trouble(LocalMemoryBackend):
     """Local memory behind a bad line."""
 
@@ -127,10 +198,11 @@ class _Trouble(LocalMemoryBackend):
         limit: int,
         worker: UUID,
         settlements: Sequence[Settlement] = (),
+        **kwargs: Any,
     ) -> list[Claim]:
         if self.before:
             raise self.before.pop()
-        claims = super().claim(queues, limit, worker, settlements)
+        claims = super().claim(queues, limit, worker, settlements, **kwargs)
         if claims and self.after:
             raise self.after.pop()
         return claims
@@ -232,6 +304,8 @@ def _idle_for_long(gator: Gator) -> bool:
         ("grace", float("nan")),
         ("lease", 0),
         ("nap_time", "0.1"),
+        ("keep_success", float("inf")),
+        ("to_consume", [3]),
         ("to_consume", []),
         ("to_consume", "a,,b"),
     ],

@@ -1,11 +1,12 @@
 """Functions that the unit tests enqueue, and hooks. What they do is seen in the journal."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from alligator_sql import Task
+from alligator_sql import Task, coroutines
 
 journal: list[Any] = []
 
@@ -110,3 +111,16 @@ class UnprintableError(Exception):
 
 def fail_without_words() -> None:
     raise UnprintableError
+
+
+async def exit_later(code: int) -> None:
+    await asyncio.sleep(0)
+    raise SystemExit(code)
+
+
+def exit_after_success(task: Any, result: Any) -> None:
+    raise SystemExit("a hook that has had enough")
+
+
+async def start_another() -> None:
+    coroutines.run(add_later(1, 2))

@@ -174,3 +174,46 @@ def test_a_task_class_that_cannot_store_a_retry() -> None:
 def test_clean_makes_texts_that_every_store_can_hold() -> None:
     assert clean("a\x00b\ud800c 🐊") == "a\\x00b\\ud800c 🐊"
     assert clean("x" * 100_000) == "x" * 65_536 + " [cut]"
+
+
+def test_a_coroutine_that_exits_fails_alone() -> None:
+    outcome = run(stored(functions.exit_later, 3))
+    assert isinstance(outcome, Failed)
+    assert outcome.failure.kind == "SystemExit"
+    assert run(stored(functions.add_later, 1, 2)) == Succeeded(3)
+
+
+def test_a_coroutine_cannot_wait_for_its_own_loop() -> None:
+    outcome = run(stored(functions.start_another))
+    assert isinstance(outcome, Failed)
+    assert "cannot run another one" in outcome.failure.message
+
+
+def test_a_hook_that_exits_after_success_changes_nothing() -> None:
+    stored_task = stored(functions.add, 1, 2, on_success=functions.exit_after_success)
+    assert run(stored_task) == Succeeded(3)
+
+
+class ExitingTask(Task):
+    @classmethod
+    def deserialize(cls, data: str | bytes) -> Any:
+        raise SystemExit("cannot be loaded")
+
+
+def test_a_task_class_that_exits_fails_the_task() -> None:
+    outcome = perform(claim_of("{}"), ExitingTask, Policy())
+    assert isinstance(outcome, Failed)
+    assert not outcome.started
+
+
+def test_a_retry_is_stored_under_the_policy_that_allowed_the_task() -> None:
+    policy = Policy(allow=["json"])
+    with policy.active():
+        payload = stored(json.loads, "no JSON", retries=1)
+    assert isinstance(perform(claim_of(payload), Task, policy), Retry)
+
+
+def test_passwords_in_an_error_are_masked() -> None:
+    assert clean("no postgresql://me:secret@host/db, bob@example.com") == (
+        "no postgresql://me:***@host/db, bob@example.com"
+    )

@@ -21,10 +21,17 @@ def test_a_plain_call_takes_few_bytes() -> None:
     assert stored(task) == {"task_id": "t", "func": "tests.unit.functions:add", "args": [1]}
 
 
-def test_options_of_the_store_are_not_stored_twice() -> None:
-    task = Task("t", queue="mail", priority=5, unique_key="k", tags=["x"], expires=60)
+def test_options_that_are_not_given_are_not_stored() -> None:
+    task = Task("t", expires=60)
     task.to_call(functions.add, 1)
     assert stored(task).keys() == {"task_id", "func", "args"}
+
+
+def test_a_stored_task_knows_its_options() -> None:
+    task = Task("t", queue="mail", priority=5, unique_key="k", tags=["x"])
+    task.to_call(functions.add, 1)
+    again = Task.deserialize(task.serialize())
+    assert (again.queue, again.priority, again.unique_key, again.tags) == ("mail", 5, "k", ("x",))
 
 
 def test_options_of_the_worker_are_stored() -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from ...constants import CANCELED, WAITING
-from ...exceptions import StoreUnavailableError, UnknownTaskError
+from ...exceptions import InvalidOptionError, StoreUnavailableError, UnknownTaskError
 from ...ids import id_of
 from ...messages import (
     Claim,
@@ -22,12 +22,13 @@ from ...messages import (
     TaskRecord,
     WorkerRecord,
 )
-from ...outcomes import Settlement
+from ...outcomes import Released, Settlement
 from ..base import Backend, report_stale
 from ..capabilities import Capabilities
 from . import engines, joining, rescuing, schema
 from .connections import Connections
 from .dialects import Dialect, PutBack, Steps
+from .listeners import channel_of
 from .payloads import decode
 from .postgresql import PostgreSQL
 from .records import Records
@@ -53,6 +54,11 @@ class SQLBackend(Backend):
         engine: A SQLAlchemy engine of the application to share.
         prefix: What the names of the tables start with.
         schema: The PostgreSQL schema of the tables; by default the search path decides.
+
+    Raises:
+        UnknownBackendError: The connection string leads to no database or driver of ours.
+        InvalidOptionError: A schema or a database in memory with SQLite, or an odd name.
+        Unsupported: Not an engine that tasks can be stored with.
     """
 
     name: ClassVar[str] = "SQL"
@@ -86,6 +92,8 @@ class SQLBackend(Backend):
         self.engine = self._connections.engine
         self.names = Names(prefix, schema)
         self._is_sqlite = self.engine.dialect.name == "sqlite"
+        if self._is_sqlite and schema is not None:
+            raise InvalidOptionError("schema=: SQLite has no schemas: use a prefix.")
         self._dialect: Dialect = SQLite(self.names) if self._is_sqlite else PostgreSQL(self.names)
         self._statements = Statements(build(self.names), self._dialect)
         self._settler = Settler(self._dialect, self._statements)
@@ -156,7 +164,11 @@ class SQLBackend(Backend):
         if channel is not None and joined is None:
             self._wakeups.notified(messages[0].queue)
         if len(messages) > 1:
-            return [Receipt(message.id, message.id not in new) for message in messages]
+            receipts = []
+            for message in messages:
+                receipts.append(Receipt(message.id, message.id not in new))
+                new.discard(message.id)  # an id that comes twice was stored once
+            return receipts
         if new:
             return [Receipt(messages[0].id)]
         return [(yield from self._existing(messages[0], channel))]
@@ -191,8 +203,10 @@ class SQLBackend(Backend):
         limit: int,
         worker: UUID,
         settlements: Sequence[Settlement] = (),
+        *,
+        thorough: bool = False,
     ) -> list[Claim]:
-        """Acknowledge and claim in one transaction."""
+        """Acknowledge and claim in one transaction; SQLite always looks everywhere."""
         claims: list[Claim] = []
         with self._transaction() as connection:
             if settlements:
@@ -200,7 +214,7 @@ class SQLBackend(Backend):
             for queue in queues:
                 if len(claims) >= limit:
                     break
-                steps = self._dialect.claim(queue, limit - len(claims), worker)
+                steps = self._dialect.claim(queue, limit - len(claims), worker, thorough=thorough)
                 claims += drive(steps, on_sqlalchemy(connection))
         return claims
 
@@ -221,7 +235,19 @@ class SQLBackend(Backend):
         announce = partial(self._wakeups.announce_end, connection)
         applied = self._settler.settle(connection, settlements, announce)
         report_stale(settlements, applied)
+        self._announce_released(connection, settlements, applied)
         return applied
+
+    def _announce_released(
+        self, connection: Connection, settlements: Sequence[Settlement], applied: set[UUID]
+    ) -> None:
+        """Tell the workers of each queue with tasks that can start at once, somewhere else."""
+        if self._is_sqlite:
+            return  # there the commit tells
+        released = [one.claim for one in settlements if isinstance(one.outcome, Released)]
+        for queue in sorted({claim.queue for claim in released if claim.id in applied}):
+            channel = channel_of(self.names, queue)
+            connection.exec_driver_sql("select pg_notify(%s, '')", (channel,))
 
     # Workers
 
@@ -272,6 +298,7 @@ class SQLBackend(Backend):
                 self._statements,
                 self._settler,
                 max_crashes,
+                partial(self._wakeups.announce_end, connection),
                 thorough=thorough,
             )
         if thorough:
@@ -304,6 +331,10 @@ class SQLBackend(Backend):
         self.open()
         return self._wakeups.listen(queues, timeout)
 
+    def unlisten(self) -> None:
+        """Close the connections that the calling thread listened on."""
+        self._wakeups.unlisten()
+
     def due_in(self, queues: Sequence[str]) -> float | None:
         """Return the seconds until the next task that is not due yet."""
         waits = []
@@ -327,6 +358,7 @@ class SQLBackend(Backend):
             ids = connection.scalars(self._statements.waiting_ids, {"queue": queue}).all()
             for start in range(0, len(ids), PRUNE_BATCH):
                 batch = ids[start : start + PRUNE_BATCH]
+                connection.execute(self._statements.delete_errors, {"ids": batch})
                 connection.execute(self._statements.delete_payloads, {"ids": batch})
                 connection.execute(self._statements.delete_tasks, {"ids": batch})
 

@@ -1,12 +1,15 @@
 """The connections that are ours: in what transaction a statement runs, and what fails how."""
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
+from weakref import WeakMethod
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ...exceptions import StoreUnavailableError, Unsupported
 from . import engines
@@ -36,6 +39,7 @@ class Connections:
             else engine.execution_options(isolation_level="READ COMMITTED")
         )
         self._writer = threading.Lock()
+        at_fork(before=self._before_fork, in_child=self._in_child)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -57,6 +61,17 @@ class Connections:
         if self._owned:
             self.engine.dispose()
 
+    def _before_fork(self) -> None:
+        """SQLite forbids to use a connection in a child, and to close it there, too."""
+        if self._owned and self._is_sqlite:
+            self.engine.dispose()
+
+    def _in_child(self) -> None:
+        """The sockets are the parent's: two processes on one would get each other's answers."""
+        self._writer = threading.Lock()
+        if self._owned:
+            self.engine.dispose(close=False)
+
     @contextmanager
     def _connect(self, engine: Engine) -> Iterator[Connection]:
         with (
@@ -70,6 +85,25 @@ class Connections:
         return self._writer if self._is_sqlite else nullcontext()
 
 
+def at_fork(*, in_child: Callable[[], None], before: Callable[[], None] | None = None) -> None:
+    """Call methods at each fork of this process, as long as their object lives."""
+    if hasattr(os, "register_at_fork"):  # Windows has no fork
+        os.register_at_fork(after_in_child=_weak(in_child))
+        if before is not None:
+            os.register_at_fork(before=_weak(before))
+
+
+def _weak(method: Callable[[], None]) -> Callable[[], None]:
+    reference = WeakMethod(method)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            alive()
+
+    return call
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn the driver's way of saying that the database is away into ours."""
@@ -77,6 +111,11 @@ def translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StoreUnavailableError(f"The database does not answer: {error.orig}") from error
+    except PoolTimeoutError as error:
+        raise StoreUnavailableError(
+            "No connection of the pool became free in time. Share an engine with a larger pool: "
+            "Gator(engine=create_engine(..., pool_size=20))."
+        ) from error
 
 
 def _checked(engine: Any) -> Engine:
@@ -97,6 +136,6 @@ def _checked(engine: Any) -> Engine:
 
 def _begin_immediate(connection: Connection) -> None:
     """Take the write lock at once: a transaction that reads first cannot wait for it later."""
-    driver_connection: Any = connection.connection.driver_connection
-    if not driver_connection.in_transaction:
-        connection.exec_driver_sql("begin immediate")
+    if engines.begun(connection).in_transaction:  # as the engine of the application does
+        connection.exec_driver_sql("commit")
+    connection.exec_driver_sql("begin immediate")

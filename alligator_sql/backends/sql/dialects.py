@@ -66,8 +66,10 @@ class Dialect(Protocol):
     def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
         """Store messages and return the ids that are new; wake ``channel`` at the commit."""
 
-    def claim(self, queue: str, limit: int, worker: UUID) -> Steps[list[Claim]]:
-        """Hold up to ``limit`` due tasks."""
+    def claim(
+        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False
+    ) -> Steps[list[Claim]]:
+        """Hold up to ``limit`` due tasks; ``thorough`` finds some if there are any."""
 
     def claim_one(self, task_id: UUID, worker: UUID) -> Steps[list[Claim]]:
         """Hold one waiting task, due or not."""

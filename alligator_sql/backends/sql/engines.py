@@ -16,14 +16,28 @@ SQLITE_LOCK_TIMEOUT = 30.0
 """Seconds that a SQLite connection waits for the writer before it."""
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a PostgreSQL server to accept a connection."""
+KEEPALIVE = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""Finds out within half a minute that a server is gone without a word; the system's own
+settings take two hours for a connection that waits. Unix sockets ignore it."""
 OLDEST_SQLITE = (3, 35, 0)
+_DRIVERS = {
+    "psycopg": "postgresql://user@host/database, with psycopg 3",
+    "pysqlite": "sqlite:///tasks.db, with Python's own sqlite3",
+}
+"""The drivers that tasks are stored with, and how they are asked for."""
 
 
 def create(conn_string: str) -> Engine:
     """Return an engine for ``conn_string``; nothing is connected yet.
 
     Raises:
-        UnknownBackendError: The driver is not installed, or the string is no DSN.
+        UnknownBackendError: The driver is not installed or another than ours, or the string
+            is no DSN.
         InvalidOptionError: A SQLite database that lives in memory, which threads cannot share.
     """
     url = _parsed(conn_string)
@@ -65,6 +79,9 @@ def _parsed(conn_string: str) -> URL:
             "The connection string cannot be read. Forms: postgresql://user@host/database, "
             "sqlite:///relative.db, sqlite:////absolute.db, locmem://."
         ) from error
+    if url.get_driver_name() not in _DRIVERS:
+        forms = "; or ".join(_DRIVERS.values())
+        raise UnknownBackendError(f"{url.drivername}:// is not supported: use {forms}.")
     return url
 
 
@@ -72,6 +89,7 @@ def _postgresql(url: URL) -> Engine:
     connect_args: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT,
         "application_name": "alligator-sql",
+        **KEEPALIVE,
     }
     for name in connect_args.keys() & url.query.keys():
         del connect_args[name]
@@ -104,6 +122,16 @@ def replanned(connection: Connection) -> Iterator[None]:
         yield
     finally:
         driver.prepare_threshold = threshold
+
+
+def begun(connection: Connection) -> Any:
+    """Have ``connection`` begin as its application wants it, and return that of the driver.
+
+    An application may begin on SQLAlchemy's event, which fires before the first statement.
+    """
+    if not connection.in_transaction():
+        connection.begin()
+    return connection.connection.driver_connection
 
 
 def _sqlite(url: URL) -> Engine:

@@ -12,11 +12,15 @@ from sqlalchemy.engine import TwoPhaseTransaction
 
 from ...exceptions import Unsupported
 from .dialects import Steps
-from .engines import replanned
+from .engines import begun, replanned
 from .steps import adrive, drive, on_async_psycopg, on_psycopg, on_sqlalchemy, on_sqlite3
 
 T = TypeVar("T")
 
+BEGIN = "begin immediate"
+"""Begins what the sqlite3 module would begin with the first INSERT only. Before that come
+the tables at the first use: a rollback would leave them half made. Immediate, because the
+look at the catalog comes first: a transaction that has read may be unable to write."""
 ACCEPTED = (
     "a SQLAlchemy Session, AsyncSession, Connection or AsyncConnection, a psycopg Connection or "
     "AsyncConnection, or a sqlite3.Connection"
@@ -69,12 +73,19 @@ def run(connection: Any, steps: Steps[T], dialect: str) -> T:
     if isinstance(connection, sqlite3.Connection):
         _check_dialect("sqlite", dialect)
         _check_transaction(connection)
+        if not connection.in_transaction:
+            connection.execute(BEGIN)
         return drive(steps, on_sqlite3(connection))
     if _is_a(connection, "psycopg", "Connection"):
         _check_dialect("postgresql", dialect)
         return drive(steps, on_psycopg(connection))
     joined = connection if isinstance(connection, Connection) else connection.connection()
     _check_dialect(joined.dialect.name, dialect)
+    if dialect == "sqlite":
+        driver = begun(joined)
+        _check_transaction(driver)
+        if not driver.in_transaction:
+            joined.exec_driver_sql(BEGIN)
     with replanned(joined):
         return drive(steps, on_sqlalchemy(joined))
 
@@ -112,12 +123,12 @@ def _check_dialect(given: str, wanted: str) -> None:
         )
 
 
-def _check_transaction(connection: sqlite3.Connection) -> None:
+def _check_transaction(connection: Any) -> None:
     """Refuse what would commit a task before its payload, when a worker may take it."""
     autocommit = getattr(connection, "autocommit", -1)  # Python 3.12; -1 is the older way
     begins = connection.isolation_level is not None if autocommit == -1 else not autocommit
     if not begins and not connection.in_transaction:
         raise Unsupported(
-            "The sqlite3.Connection given to using() is in autocommit mode and has no transaction "
+            "The SQLite connection given to using() is in autocommit mode and has no transaction "
             "to join: begin one first."
         )

@@ -7,7 +7,7 @@ there. A *full* claim, from the front and over every priority, finds what a boun
 cannot see: tasks that were committed late, new priorities, tasks that came back.
 
 While full claims are cheap one follows every bounded claim that found nothing. When they
-are dear they get at most a tenth of the time.
+are dear they get at most a tenth of the time, unless the caller wants a thorough answer.
 """
 
 import math

@@ -75,14 +75,25 @@ class PostgreSQL:
                  where not exists (select 1 from {payloads} p where p.id = m.id)
                 on conflict do nothing
                 returning id
+            ),
+            kept as (
+                insert into {payloads} (id, payload)
+                select m.id, m.payload
+                  from unnest(cast(:ids as uuid[]), cast(:payloads as text[])) as m(id, payload)
+                 where m.id = any(array(select id from new))
+                on conflict do nothing
+                returning id
             )
-            insert into {payloads} (id, payload)
-            select m.id, m.payload
-              from unnest(cast(:ids as uuid[]), cast(:payloads as text[])) as m(id, payload)
-             where m.id = any(array(select id from new))
-            on conflict do nothing
-            returning id, case when cast(:channel as text) is not null
-                               then cast(pg_notify(:channel, '') as text) end
+            select id, id in (select id from kept),
+                   case when cast(:channel as text) is not null
+                        then cast(pg_notify(:channel, '') as text) end
+              from new
+        """
+        # While an insert waits for the holder of its unique key, a task with its id may come,
+        # run and end, unseen by the older snapshot. Its payload tells.
+        self._forget_again = f"""
+            delete from {tasks}
+             where id = any(cast(:ids as uuid[])) and status + 0 in ({CLAIMABLE_SQL})
         """
         # One index probe for each priority that the queue has.
         self._priorities = f"""
@@ -142,7 +153,8 @@ class PostgreSQL:
         """
         place = "array_position(cast(:ids as uuid[]), id)"
         # The fence is part of the DELETE itself, so that it is checked again on the newest
-        # version of a row that somebody else has just changed.
+        # version of a row that somebody else has just changed. Whatever is gone counts as
+        # ended, even if the history knew the id already.
         self._end = f"""
             with gone as (
                 delete from {tasks}
@@ -152,20 +164,24 @@ class PostgreSQL:
                 returning id, queue, func, priority, attempts, crashes, created_at, run_at,
                           started_at, worker_id, unique_key, tags,
                           {place} as place
+            ),
+            kept as (
+                insert into {finished} (id, queue, func, priority, attempts, crashes, created_at,
+                                        run_at, started_at, worker_id, unique_key, tags, status,
+                                        reason, finished_at)
+                select id, queue, func, priority,
+                       attempts - (cast(:refunds as smallint[]))[place], crashes, created_at,
+                       run_at,
+                       coalesce(now() - make_interval(secs => (cast(:ages as float8[]))[place]
+                                                      + (cast(:seconds as float8[]))[place]),
+                                started_at),
+                       worker_id, unique_key, tags,
+                       (cast(:statuses as smallint[]))[place], (cast(:reasons as text[]))[place],
+                       now() - make_interval(secs => (cast(:ages as float8[]))[place])
+                  from gone
+                on conflict do nothing
             )
-            insert into {finished} (id, queue, func, priority, attempts, crashes, created_at,
-                                    run_at, started_at, worker_id, unique_key, tags, status,
-                                    reason, finished_at)
-            select id, queue, func, priority,
-                   attempts - (cast(:refunds as smallint[]))[place], crashes, created_at, run_at,
-                   coalesce(now() - make_interval(secs => (cast(:ages as float8[]))[place]
-                                                  + (cast(:seconds as float8[]))[place]),
-                            started_at),
-                   worker_id, unique_key, tags,
-                   (cast(:statuses as smallint[]))[place], (cast(:reasons as text[]))[place],
-                   now() - make_interval(secs => (cast(:ages as float8[]))[place])
-              from gone
-            returning id
+            select id from gone
         """
         self._put_back = f"""
             update {tasks}
@@ -205,17 +221,25 @@ class PostgreSQL:
                 "channel": channel,
             },
         )
-        return {row[0] for row in rows}
+        again = [task_id for task_id, kept, _ in rows if not kept]
+        if again:
+            yield self._forget_again, {"ids": array(again)}
+        return {task_id for task_id, kept, _ in rows if kept}
 
-    def claim(self, queue: str, limit: int, worker: UUID) -> Steps[list[Claim]]:
-        """Hold up to ``limit`` due tasks: from the marks on, and from the front when due."""
+    def claim(
+        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False
+    ) -> Steps[list[Claim]]:
+        """Hold up to ``limit`` due tasks: from the marks on, and from the front when due.
+
+        With ``thorough`` a look from the front is always due when there is nothing else.
+        """
         marks = self._marks[queue]
         claims: list[Claim] = []
         places = marks.bounded()
         if places and not marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=False):
             claims = yield from self._claim_from(places, queue, limit, worker)
         # What was found can start meanwhile: the look from the front is for the next claim.
-        if not claims and marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=True):
+        if not claims and (thorough or marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=True)):
             started = SYSTEM_CLOCK.monotonic()
             found = [row[0] for row in (yield self._priorities, {"queue": queue})]
             if found:

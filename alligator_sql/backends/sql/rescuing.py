@@ -1,10 +1,11 @@
 """Taking back the tasks of workers that died.
 
 Every worker does this, there is no leader: whoever locks the row of a dead worker takes
-back its tasks and removes the row in the same transaction, the others skip it.
+back its tasks and removes the row in the same transaction, the others skip it. A task that
+somebody else has locked is left, and with it the row, for the next time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -26,20 +27,22 @@ def rescue(
     statements: Statements,
     settler: Settler,
     max_crashes: int,
+    announce: Callable[[UUID], None],
     *,
     thorough: bool,
 ) -> list[UUID]:
     """Take back what dead workers held and return the ids.
 
-    ``thorough`` also looks for running tasks whose worker has no row at all, which reads
-    the whole live table.
+    ``announce`` is called with the ids of the tasks that ended as quarantined. ``thorough``
+    also looks for running tasks whose worker has no row at all, which reads the whole live
+    table.
     """
     dead = list(connection.scalars(statements.dead_workers))
     orphans = list(connection.execute(statements.orphans, {"workers": dead})) if dead else []
     if thorough:
         orphans += connection.execute(statements.strays)
     if orphans:
-        _take_back(connection, dialect, statements, settler, orphans, max_crashes)
+        _take_back(connection, dialect, statements, settler, orphans, max_crashes, announce)
     if dead:
         connection.execute(statements.remove_workers, {"ids": dead})
     return [orphan.id for orphan in orphans]
@@ -52,6 +55,7 @@ def _take_back(
     settler: Settler,
     orphans: Sequence[Any],
     max_crashes: int,
+    announce: Callable[[UUID], None],
 ) -> None:
     connection.execute(statements.count_crash, {"ids": [orphan.id for orphan in orphans]})
     execute = on_sqlalchemy(connection)
@@ -70,4 +74,5 @@ def _take_back(
                 f"{one.crashes + 1} workers died while they ran this task; the last was {worker}."
             )
             failure = Failure("WorkerDied", text, reason=QUARANTINED)
-            settler.write_error(connection, one.id, one.lease, one.lease, failure)
+            settler.write_error(connection, one.id, one.lease, one.attempts, failure)
+            announce(one.id)

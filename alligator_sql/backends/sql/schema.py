@@ -83,10 +83,22 @@ def create(names: Names) -> Steps[None]:
         SchemaError: There are tables, and they are too old.
     """
     found = yield from _columns(names, "sqlite")
-    if not found:
+    if not found or (yield from _has_lost_revision(names, found)):
         for statement in _sqlite_statements(names):
             yield statement, {}
     yield from verify(names, "sqlite")
+
+
+def _has_lost_revision(names: Names, found: Mapping[str, set[str]]) -> Steps[bool]:
+    """Whether all tables are there but no revision: creating them was rolled back in part.
+
+    Earlier releases could do that to a file, because the sqlite3 module begins no
+    transaction before a CREATE.
+    """
+    if not found.keys() >= {*_expected(names), names.prefix + VERSION_TABLE}:
+        return False
+    revisions = yield f"select 1 from {names.table(VERSION_TABLE)}", {}
+    return not revisions
 
 
 def _columns(names: Names, dialect_name: str) -> Steps[dict[str, set[str]]]:

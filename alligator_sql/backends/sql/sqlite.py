@@ -103,9 +103,13 @@ class SQLite:
                    t.worker_id, t.unique_key, t.tags,
                    {d("status")}, {d("reason")}, {now} - {d("age")}
               from json_each(:rows) as d {fence}
+            on conflict do nothing
+        """
+        # Nobody writes between the two, so the fence lets the same rows through.
+        self._forget = f"""delete from {tasks}
+             where id in (select t.id from json_each(:rows) as d {fence})
             returning id
         """
-        self._forget = f"delete from {tasks} where id in (select value from json_each(:ids))"
         self._put_back = f"""update {tasks}
                set status = d.status, attempts = attempts - d.refund,
                    run_at = coalesce({now} + d.delay, run_at), worker_id = null, started_at = null
@@ -146,8 +150,10 @@ class SQLite:
             yield self._enqueue_payloads, {"messages": batch, "new": json.dumps(new)}
         return {UUID(value) for value in new}
 
-    def claim(self, queue: str, limit: int, worker: UUID) -> Steps[list[Claim]]:
-        """Hold up to ``limit`` due tasks, priority by priority."""
+    def claim(
+        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False
+    ) -> Steps[list[Claim]]:
+        """Hold up to ``limit`` due tasks, priority by priority; every claim is thorough."""
         claims: list[Claim] = []
         for (priority,) in (yield self._priorities, {"queue": queue}):
             rows = yield (
@@ -173,10 +179,10 @@ class SQLite:
     def end(self, worker: UUID, rows: Sequence[Ended]) -> Steps[set[UUID]]:
         """Move tasks that ``worker`` holds to the finished table; return which."""
         batch = json.dumps([row._asdict() | {"id": row.id.hex} for row in rows])
-        ended = [row[0] for row in (yield self._end, {"worker": worker.hex, "rows": batch})]
-        if ended:
-            yield self._forget, {"ids": json.dumps(ended)}
-        return {UUID(value) for value in ended}
+        parameters = {"worker": worker.hex, "rows": batch}
+        yield self._end, parameters
+        ended = yield self._forget, parameters
+        return {UUID(row[0]) for row in ended}
 
     def put_back(self, worker: UUID, rows: Sequence[PutBack]) -> Steps[set[UUID]]:
         """Make tasks that ``worker`` holds claimable again; return which."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ...constants import CLAIMABLE, RUNNING, SUCCESS
 from .dialects import Dialect
@@ -33,6 +34,9 @@ class Statements:
         errors, results, workers = tables.errors, tables.results, tables.workers
         now = literal_column(dialect.now, Timestamp())
         waits = tasks.c.status.in_(CLAIMABLE)
+        # What settles must never fail on a row that is there already: the outcome would be
+        # tried again for ever.
+        insert_new = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
 
         self.join_worker: Insert = insert(workers).values(
             id=bindparam("worker"),
@@ -71,6 +75,9 @@ class Statements:
         self.delete_payloads: Delete = delete(payloads).where(
             payloads.c.id.in_(bindparam("ids", expanding=True))
         )
+        self.delete_errors: Delete = delete(errors).where(
+            errors.c.task_id.in_(bindparam("ids", expanding=True))
+        )
 
         # The next due time of each priority, so that future tasks are not counted through.
         found = (
@@ -102,7 +109,9 @@ class Statements:
             .where(tasks.c.id == bindparam("id"), waits)
             .with_for_update(of=tasks)
         )
-        self.add_finished: Insert = insert(finished).values(finished_at=now)
+        self.add_finished: Insert = (
+            insert_new(finished).values(finished_at=now).on_conflict_do_nothing()
+        )
         self.live_task: Select[Any] = select(tasks).where(tasks.c.id == bindparam("id"))
         self.ended_task: Select[Any] = select(finished).where(finished.c.id == bindparam("id"))
         self.last_error: Select[Any] = (
@@ -113,8 +122,8 @@ class Statements:
         )
         self.result: Select[Any] = select(results).where(results.c.id == bindparam("id"))
 
-        self.add_error: Insert = insert(errors).values(at=now)
-        self.add_result: Insert = insert(results)
+        self.add_error: Insert = insert_new(errors).values(at=now).on_conflict_do_nothing()
+        self.add_result: Insert = insert_new(results).on_conflict_do_nothing()
         self.rewrite_payload: Update = (
             update(payloads)
             .where(payloads.c.id == bindparam("task_id"))
@@ -127,9 +136,9 @@ class Statements:
             .order_by(workers.c.id)
             .with_for_update(skip_locked=True)
         )
-        orphan = select(tasks.c.id, tasks.c.lease, tasks.c.crashes, tasks.c.worker_id).where(
-            tasks.c.status == RUNNING
-        )
+        orphan = select(
+            tasks.c.id, tasks.c.lease, tasks.c.attempts, tasks.c.crashes, tasks.c.worker_id
+        ).where(tasks.c.status == RUNNING)
         self.orphans: Select[Any] = (
             orphan.where(tasks.c.worker_id.in_(bindparam("workers", expanding=True)))
             .order_by(tasks.c.id)
@@ -147,8 +156,12 @@ class Statements:
             .where(tasks.c.id.in_(bindparam("ids", expanding=True)))
             .values(crashes=tasks.c.crashes + 1)
         )
+        # Tasks that somebody had locked were skipped: the row stays until they are taken back.
         self.remove_workers: Delete = delete(workers).where(
-            workers.c.id.in_(bindparam("ids", expanding=True))
+            workers.c.id.in_(bindparam("ids", expanding=True)),
+            ~select(tasks.c.id)
+            .where(tasks.c.worker_id == workers.c.id, tasks.c.status == RUNNING)
+            .exists(),
         )
 
         def prunable(condition: Any, keep: str) -> Select[Any]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from ...exceptions import StoreUnavailableError
 from ...messages import Message
 from . import joining
-from .connections import Connections, translated
+from .connections import Connections, at_fork, translated
 from .listeners import Listener, PostgreSQLListener, SQLiteListener, channel_of
 from .tables import Names
 
@@ -32,6 +32,7 @@ class Wakeups:
         self._is_sqlite = connections.engine.dialect.name == "sqlite"
         self._notified: dict[str, float] = {}
         self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
+        at_fork(in_child=self._in_child)
 
     def channel(self, messages: Sequence[Message], joined: Any) -> str | None:
         """Return the channel to notify about ``messages``, or None when nobody is to be woken.
@@ -72,9 +73,19 @@ class Wakeups:
             self._listeners.pop(key, listener).close()
             raise
 
+    def unlisten(self) -> None:
+        """Close the listeners of the calling thread."""
+        for key in list(self._listeners):
+            if key[0] == threading.get_ident() and (listener := self._listeners.pop(key, None)):
+                listener.close()
+
     def end_listener(self) -> Listener:
         """Return a listener for the ends of tasks, to be closed by the caller."""
         return self._listener([_RESULTS])
+
+    def _in_child(self) -> None:
+        """After a fork the listeners are the parent's, and so are the threads they belong to."""
+        self._listeners = {}
 
     def _listener(self, topics: Sequence[str]) -> Listener:
         with translated():

@@ -59,7 +59,7 @@ class ThreadRunner:
         return len(self._waiting)
 
     def running(self) -> list[Claim]:
-        """Return the claims that run at this moment."""
+        """Return the claims that run at this moment; some may be done already."""
         with self._changed:
             return list(self._running.values())
 
@@ -73,8 +73,8 @@ class ThreadRunner:
         while (claim := self._next(slot)) is not None:
             started = time.perf_counter()
             outcome = self._perform(claim)
-            self._running.pop(slot, None)
             self._done(claim, outcome, time.perf_counter() - started)
+            self._running.pop(slot, None)
 
     def _next(self, slot: int) -> Claim | None:
         with self._changed:

@@ -54,6 +54,10 @@ class Service(threading.Thread, ABC):
                     logger.warning("%s works again", self._title)
                 self._failures = 0
             self._stopped.wait(pause * random.uniform(0.8, 1.2))
+        self.finished()
+
+    def finished(self) -> None:
+        """Give back what the thread of the service holds; called there at its end."""
 
     def stop(self) -> None:
         """Ask the loop to end after the present run."""

@@ -22,3 +22,7 @@ class Listener(Service):
         """Wait for news once."""
         if self._backend.listen(self._queues, WAIT):
             self._wake()
+
+    def finished(self) -> None:
+        """Close the connection that this thread listened on."""
+        self._backend.unlisten()
