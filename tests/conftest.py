@@ -5,9 +5,11 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from alligator_sql import Gator
 from alligator_sql.backends.sql import schema
 
 from .servers import POSTGRES_VERSIONS, PostgresServer, PostgresServers
@@ -97,3 +99,19 @@ def _start(servers: PostgresServers, version: int) -> PostgresServer:
         if os.environ.get("CI"):
             pytest.fail(f"CI runs every test, and this one needs PostgreSQL: {error}")
         pytest.skip(f"no PostgreSQL server: {error}")
+
+
+@pytest.fixture(params=["locmem", "sqlite"])
+def conn_string(request: pytest.FixtureRequest) -> str:
+    """A store of its own for each test, on each that needs no server."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("sqlite_dsn"))
+    return f"locmem://{uuid4()}"
+
+
+@pytest.fixture
+def gator(conn_string: str) -> Iterator[Gator]:
+    """A gator on each store that needs no server."""
+    gator = Gator(conn_string)
+    yield gator
+    gator.close()

@@ -57,7 +57,6 @@ class Dialect(Protocol):
     """What :class:`~.backend.SQLBackend` asks of a database."""
 
     name: ClassVar[str]
-    title: ClassVar[str]
     now: ClassVar[str]
 
     def later(self, parameter: str) -> str:
@@ -82,6 +81,20 @@ class Dialect(Protocol):
 
     def key(self, value: UUID) -> Any:
         """Return ``value`` as the driver takes it."""
+
+
+def priorities_sql(tasks: str) -> str:
+    """Return the statement for the priorities of a queue: one index probe for each."""
+    return f"""
+            with recursive found(priority) as (
+                select max(priority) from {tasks} where queue = :queue
+                union all
+                select (select max(priority) from {tasks}
+                         where queue = :queue and priority < found.priority)
+                  from found where found.priority is not null
+            )
+            select priority from found where priority is not null
+        """
 
 
 def claim_of(row: Sequence[Any], task_id: UUID, worker: UUID) -> Claim:

@@ -26,6 +26,7 @@ from .dialects import (
     absolute,
     claim_of,
     first_status,
+    priorities_sql,
     relative,
     tags_text,
 )
@@ -38,7 +39,6 @@ class PostgreSQL:
     """Statements for PostgreSQL 14 and later: one round trip for each batch."""
 
     name: ClassVar[str] = "postgresql"
-    title: ClassVar[str] = "PostgreSQL"
     now: ClassVar[str] = "now()"
 
     def __init__(self, names: Names) -> None:
@@ -95,17 +95,7 @@ class PostgreSQL:
             delete from {tasks}
              where id = any(cast(:ids as uuid[])) and status + 0 in ({CLAIMABLE_SQL})
         """
-        # One index probe for each priority that the queue has.
-        self._priorities = f"""
-            with recursive found(priority) as (
-                select max(priority) from {tasks} where queue = :queue
-                union all
-                select (select max(priority) from {tasks}
-                         where queue = :queue and priority < found.priority)
-                  from found where found.priority is not null
-            )
-            select priority from found where priority is not null
-        """
+        self._priorities = priorities_sql(tasks)
         # Visits the priorities from the most urgent on, and in each only what is due, from
         # its mark on: neither future tasks nor the dead entries of the past are read. The
         # row of the worker must be alive: whoever lost the lease claims nothing.

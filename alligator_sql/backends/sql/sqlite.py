@@ -16,6 +16,7 @@ from .dialects import (
     absolute,
     claim_of,
     first_status,
+    priorities_sql,
     relative,
     tags_text,
 )
@@ -31,7 +32,6 @@ class SQLite:
     """
 
     name: ClassVar[str] = "sqlite"
-    title: ClassVar[str] = "SQLite"
     now: ClassVar[str] = "((julianday('now') - 2440587.5) * 86400.0)"
 
     def __init__(self, names: Names) -> None:
@@ -62,16 +62,7 @@ class SQLite:
              where {m("id")} in (select value from json_each(:new))
             on conflict do nothing
         """
-        self._priorities = f"""
-            with recursive found(priority) as (
-                select max(priority) from {tasks} where queue = :queue
-                union all
-                select (select max(priority) from {tasks}
-                         where queue = :queue and priority < found.priority)
-                  from found where found.priority is not null
-            )
-            select priority from found where priority is not null
-        """
+        self._priorities = priorities_sql(tasks)
         held = f"""id, queue, func, lease, attempts, crashes,
                    (select p.payload from {payloads} p where p.id = {tasks}.id),
                    {now} - created_at, expires_at - {now}, priority, run_at"""
