@@ -28,7 +28,6 @@ from ..capabilities import Capabilities
 from . import engines, joining, rescuing, schema
 from .connections import Connections
 from .dialects import Dialect, PutBack, Steps
-from .listeners import channel_of
 from .payloads import decode
 from .postgresql import PostgreSQL
 from .records import Records
@@ -235,19 +234,10 @@ class SQLBackend(Backend):
         announce = partial(self._wakeups.announce_end, connection)
         applied = self._settler.settle(connection, settlements, announce)
         report_stale(settlements, applied)
-        self._announce_released(connection, settlements, applied)
+        released = (one.claim for one in settlements if isinstance(one.outcome, Released))
+        queues = {claim.queue for claim in released if claim.id in applied}
+        self._wakeups.announce_released(connection, queues)
         return applied
-
-    def _announce_released(
-        self, connection: Connection, settlements: Sequence[Settlement], applied: set[UUID]
-    ) -> None:
-        """Tell the workers of each queue with tasks that can start at once, somewhere else."""
-        if self._is_sqlite:
-            return  # there the commit tells
-        released = [one.claim for one in settlements if isinstance(one.outcome, Released)]
-        for queue in sorted({claim.queue for claim in released if claim.id in applied}):
-            channel = channel_of(self.names, queue)
-            connection.exec_driver_sql("select pg_notify(%s, '')", (channel,))
 
     # Workers
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -56,9 +56,17 @@ class Wakeups:
 
     def announce_end(self, connection: Connection, task_id: UUID) -> None:
         """Tell those who wait for the result of ``task_id``, when ``connection`` commits."""
+        self._notify(connection, _RESULTS, task_id.hex)
+
+    def announce_released(self, connection: Connection, queues: Iterable[str]) -> None:
+        """Tell the workers of ``queues`` that tasks were handed back, when it commits."""
+        for queue in sorted(queues):
+            self._notify(connection, queue, "")
+
+    def _notify(self, connection: Connection, topic: str, payload: str) -> None:
         if not self._is_sqlite:
-            channel = channel_of(self._names, _RESULTS)
-            connection.exec_driver_sql("select pg_notify(%s, %s)", (channel, task_id.hex))
+            channel = channel_of(self._names, topic)
+            connection.exec_driver_sql("select pg_notify(%s, %s)", (channel, payload))
 
     def listen(self, queues: Sequence[str], timeout: float) -> bool:
         """Wait for news about ``queues``; each thread has a listener of its own."""
