@@ -22,6 +22,7 @@ from .exceptions import (
     InvalidOptionError,
     MultipleDelayError,
     PayloadError,
+    QueueFull,
     ResultTimeoutError,
     ResultUnavailableError,
     SchemaError,
@@ -33,6 +34,7 @@ from .exceptions import (
     UnknownModuleError,
     UnknownOptionError,
     UnknownTaskError,
+    UnsafeStoreError,
     Unsupported,
 )
 from .gator import Gator
@@ -56,6 +58,7 @@ __all__ = [
     "MultipleDelayError",
     "Options",
     "PayloadError",
+    "QueueFull",
     "ResultTimeoutError",
     "ResultUnavailableError",
     "SchemaError",
@@ -68,6 +71,7 @@ __all__ = [
     "UnknownModuleError",
     "UnknownOptionError",
     "UnknownTaskError",
+    "UnsafeStoreError",
     "Unsupported",
     "Worker",
 ]

@@ -199,6 +199,15 @@ class Enqueuer(ABC):
                     f"The {self.store.name} backend cannot honour the option {option!r}. "
                     "PostgreSQL, SQLite and local memory can."
                 )
+        if able.max_delay is not None and not task.due.absolute:
+            self._check_delay(task.due.seconds, able.max_delay)
+
+    def _check_delay(self, seconds: float, limit: float) -> None:
+        if seconds > limit:
+            raise Unsupported(
+                f"The {self.store.name} backend cannot delay a task by {seconds:g} s, the limit is "
+                f"{limit:g} s. PostgreSQL, SQLite, Redis and local memory have no limit."
+            )
 
     def _check_size(self, func: str, payload: Payload) -> None:
         limit = min(self.max_payload, self.store.capabilities.max_payload or self.max_payload)

@@ -15,6 +15,8 @@
     ├── UnknownBackendError           a DSN that no backend serves         (ValueError)
     ├── SchemaError                   the tables are missing or too old
     ├── StoreUnavailableError         the store does not answer            (ConnectionError)
+    ├── UnsafeStoreError              the store is set up to lose tasks
+    ├── QueueFull                     the store has no room for more tasks
     ├── UnknownTaskError              no task has this id                  (LookupError)
     ├── TaskFailedError               the awaited task failed
     ├── ResultUnavailableError        the task ended, its result was not stored
@@ -72,6 +74,14 @@ class SchemaError(AlligatorException):
 
 class StoreUnavailableError(AlligatorException, ConnectionError):
     """The store cannot be reached or refused the connection."""
+
+
+class UnsafeStoreError(AlligatorException):
+    """The store is set up in a way that loses tasks; the message names the setting."""
+
+
+class QueueFull(AlligatorException):  # noqa: N818 - the designed name
+    """The store has no room for more tasks. Nothing was stored; what is there stays."""
 
 
 class UnknownTaskError(AlligatorException, LookupError):

@@ -12,7 +12,8 @@ import pytest
 from alligator_sql import Gator
 from alligator_sql.backends.sql import schema
 
-from .servers import POSTGRES_VERSIONS, PostgresServer, PostgresServers
+from .postgres_servers import POSTGRES_VERSIONS, PostgresServer, PostgresServers
+from .redis_servers import REDIS_KINDS, RedisServer
 
 
 def pytest_configure() -> None:
@@ -84,6 +85,37 @@ def upgraded_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("upgraded") / "tasks.db"
     schema.upgrade(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session", params=REDIS_KINDS)
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A server of each kind in turn."""
+    with _start_redis(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_dsn(redis_server: RedisServer) -> Iterator[str]:
+    """An empty Redis and an empty Valkey."""
+    yield redis_server.dsn()
+    with redis_server.client() as client:
+        client.flushall()
+
+
+@pytest.fixture
+def own_redis_server() -> Iterator[RedisServer]:
+    """A server that the test may stop, kill and start again."""
+    with _start_redis("valkey") as server:
+        yield server
+
+
+def _start_redis(kind: str) -> RedisServer:
+    try:
+        return RedisServer(kind)
+    except FileNotFoundError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI runs every test, and this one needs a Redis server: {error}")
+        pytest.skip(str(error))
 
 
 def _database(server: PostgresServer, template: str = "template1") -> Iterator[str]:

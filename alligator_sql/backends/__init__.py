@@ -13,6 +13,10 @@ __all__ = ["Backend", "Capabilities", "build", "scheme_of"]
 _SCHEMES = {
     "postgresql": ("alligator_sql.backends.sql", "SQLBackend", "alligator-sql[postgres]"),
     "sqlite": ("alligator_sql.backends.sql", "SQLBackend", "alligator-sql"),
+    "redis": ("alligator_sql.backends.redis", "RedisBackend", "alligator-sql[redis]"),
+    "rediss": ("alligator_sql.backends.redis", "RedisBackend", "alligator-sql[redis]"),
+    "unix": ("alligator_sql.backends.redis", "RedisBackend", "alligator-sql[redis]"),
+    "sqs": ("alligator_sql.backends.sqs", "SQSBackend", "alligator-sql[sqs]"),
     "locmem": ("alligator_sql.backends.locmem", "LocalMemoryBackend", "alligator-sql"),
 }
 """Scheme of the connection string: module, class, and what installs it."""
@@ -31,10 +35,16 @@ def build(conn_string: str, **options: Any) -> Backend:
         )
         given = f"{scheme}://" if scheme else "a connection string without a scheme"
         raise UnknownBackendError(f"No backend for {given}. Known: {known}.")
-    module, class_name, _ = _SCHEMES[scheme]
+    module, class_name, pip = _SCHEMES[scheme]
     if options and class_name != "SQLBackend":
         raise Unsupported(f"{', '.join(options)}: only the SQL backends have this option.")
-    return cast(Backend, getattr(import_module(module), class_name)(conn_string, **options))
+    try:
+        backend = getattr(import_module(module), class_name)
+    except ModuleNotFoundError as error:
+        raise UnknownBackendError(
+            f"{scheme}:// needs the package {error.name}: pip install '{pip}'"
+        ) from error
+    return cast(Backend, backend(conn_string, **options))
 
 
 def scheme_of(conn_string: str) -> str:

@@ -139,6 +139,27 @@ class Backend(ABC):
         """End the waiting task ``task_id`` as canceled and return its payload, or None."""
         raise self.cannot("cancel a task")
 
+    def retry(self, queue: str, task_id: str) -> bool:
+        """Let ``task_id``, which has failed or was canceled, wait again, due now.
+
+        Returns False, and changes nothing, when there is no such task, when it has not
+        ended that way, or when a live task has its unique key. Its attempts and crashes
+        count from 0 again; its lease goes on growing.
+        """
+        raise self.cannot("let an ended task run again")
+
+    def pause(self, queue: str) -> None:
+        """Let nothing of ``queue`` be claimed until :meth:`resume`. What runs goes on."""
+        raise self.cannot("pause a queue")
+
+    def resume(self, queue: str) -> None:
+        """End a pause."""
+        raise self.cannot("pause a queue")
+
+    def is_paused(self, queue: str) -> bool:
+        """Return whether ``queue`` is paused."""
+        raise self.cannot("pause a queue")
+
     def find(self, task_id: str) -> TaskRecord | None:
         """Return what is known about ``task_id``, live or ended, or None."""
         raise self.cannot("find a task")

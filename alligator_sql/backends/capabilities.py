@@ -15,6 +15,9 @@ class Capabilities:
     Attributes:
         transactional: Enqueues inside a transaction of the caller.
         lease: A claim survives the death of its worker: the task comes back.
+        fence: An outcome that comes too late, when the task is held by another worker or has
+            ended, changes nothing, and a worker whose lease has ended claims nothing.
+        order: Tasks of one priority are claimed in the order of their due times.
         delay: Tasks with a due time.
         priority: More urgent tasks are claimed first.
         expires: Tasks that must not start after a moment.
@@ -22,15 +25,20 @@ class Capabilities:
         claim_by_id: ``gator.get(task_id)``.
         cancel: ``gator.cancel(task_id)``.
         find: ``gator.find(task_id)``.
+        retry: ``gator.retry(task_id)``.
+        pause: ``gator.pause()`` and ``gator.resume()``.
         results: ``keep_result=True`` and ``gator.result(task_id)``.
         retention: Ended tasks stay known for a while and are pruned.
         wake: A worker is told of new tasks; else it polls.
         cross_process: Other processes see the tasks.
         max_payload: The largest payload in bytes, or None.
+        max_delay: The longest delay in seconds, or None.
     """
 
     transactional: bool = False
     lease: bool = False
+    fence: bool = False
+    order: bool = False
     delay: bool = False
     priority: bool = False
     expires: bool = False
@@ -38,8 +46,11 @@ class Capabilities:
     claim_by_id: bool = False
     cancel: bool = False
     find: bool = False
+    retry: bool = False
+    pause: bool = False
     results: bool = False
     retention: bool = False
     wake: bool = False
     cross_process: bool = False
     max_payload: int | None = None
+    max_delay: float | None = None

@@ -90,6 +90,8 @@ class LocalMemoryBackend(Backend):
     name: ClassVar[str] = "local memory"
     capabilities: ClassVar[Capabilities] = Capabilities(
         lease=True,
+        fence=True,
+        order=True,
         delay=True,
         priority=True,
         expires=True,

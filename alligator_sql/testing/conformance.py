@@ -142,6 +142,7 @@ class BackendConformance:
         (claim,) = self.claim_all(backend, queue)
         assert claim.queue == queue
 
+    @needs("order")
     def test_tasks_come_in_the_order_in_which_they_were_sent(self, backend: Backend) -> None:
         sent = [message() for _ in range(20)]
         backend.enqueue(sent[:10])
@@ -246,7 +247,7 @@ class BackendConformance:
         assert backend.len("mail") == 0
         assert self.claim_all(backend) == []
 
-    @needs("lease")
+    @needs("lease", "fence")
     def test_an_outcome_counts_once(self, backend: Backend) -> None:
         backend.enqueue([message()])
         (claim,) = self.claim_all(backend)
@@ -257,7 +258,7 @@ class BackendConformance:
             assert record is not None
             assert record.status == SUCCESS
 
-    @needs("lease")
+    @needs("lease", "fence")
     def test_a_late_outcome_of_an_older_claim_changes_nothing(self, backend: Backend) -> None:
         backend.enqueue([message()])
         (old,) = self.claim_all(backend)
@@ -334,7 +335,7 @@ class BackendConformance:
         assert (record.status, record.worker_id) == (RETRYING, None)
         assert record.error == "ValueError: no such follower"
 
-    @needs("delay", "lease")
+    @needs("delay", "fence")
     def test_snoozing_costs_no_attempt(self, backend: Backend) -> None:
         backend.enqueue([message()])
         (claim,) = self.claim_all(backend)
@@ -345,7 +346,7 @@ class BackendConformance:
         assert again.attempts == 1
         assert again.lease > claim.lease
 
-    @needs("lease")
+    @needs("lease", "fence")
     def test_releasing_costs_no_attempt_and_no_time(self, backend: Backend) -> None:
         backend.enqueue([message()])
         (claim,) = self.claim_all(backend)
@@ -594,7 +595,7 @@ class BackendConformance:
 
     # Leases
 
-    @needs("lease")
+    @needs("lease", "fence")
     def test_a_worker_without_a_lease_claims_nothing(self, backend: Backend) -> None:
         backend.enqueue([message()])
         assert backend.claim(["mail"], 1, uuid4()) == []
@@ -603,7 +604,7 @@ class BackendConformance:
         assert backend.claim(["mail"], 1, worker) == []
         assert backend.len("mail") == 1
 
-    @needs("lease")
+    @needs("lease", "fence")
     def test_a_beat_renews_a_lease_but_never_revives_it(self, backend: Backend) -> None:
         record = WorkerRecord(uuid4(), "host", 1, ("mail",), TTL)
         assert backend.heartbeat(record, first=True)
@@ -614,7 +615,7 @@ class BackendConformance:
         self.advance(backend, TTL + 1)
         assert not backend.heartbeat(record)
 
-    @needs("lease")
+    @needs("lease", "fence")
     def test_the_tasks_of_a_dead_worker_come_back(self, backend: Backend) -> None:
         backend.enqueue([message(), message()])
         dead = self.worker(backend)
@@ -630,7 +631,7 @@ class BackendConformance:
         assert self.settle(backend, held, Succeeded())
         assert backend.rescue(3) == []
 
-    @needs("lease")
+    @needs("lease", "fence")
     def test_a_worker_that_leaves_holding_tasks_is_rescued_at_once(self, backend: Backend) -> None:
         backend.enqueue([message()])
         worker = self.worker(backend)
@@ -638,7 +639,7 @@ class BackendConformance:
         backend.leave(worker, holds=True)
         assert backend.rescue(3) == [claim.id]
 
-    @needs("lease")
+    @needs("lease", "fence")
     def test_a_claim_that_was_lost_on_the_way_is_handed_back(self, backend: Backend) -> None:
         backend.enqueue([message(), message()])
         worker = self.worker(backend)
@@ -648,7 +649,7 @@ class BackendConformance:
         assert (again.id, again.attempts) == (lost.id, 1)
         assert self.settle(backend, known, Succeeded())
 
-    @needs("lease", "find")
+    @needs("lease", "fence", "find")
     def test_a_task_that_kills_its_workers_is_quarantined(self, backend: Backend) -> None:
         backend.enqueue([message(task_id="poison")])
         for _ in range(3):
@@ -662,7 +663,7 @@ class BackendConformance:
         assert "3 workers died" in record.error
         assert self.claim_all(backend) == []
 
-    @needs("lease")
+    @needs("lease", "fence")
     def test_many_rescuers_take_a_task_back_once(self, backend: Backend) -> None:
         backend.enqueue([message() for _ in range(20)])
         claims = self.claim_all(backend)

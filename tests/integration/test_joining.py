@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from alligator_sql import Gator
 from alligator_sql.exceptions import InvalidOptionError, SchemaError, Unsupported
 from tests.conftest import _start
-from tests.servers import PostgresServer, PostgresServers
+from tests.postgres_servers import PostgresServer, PostgresServers
 
 from . import callers, tasks
 

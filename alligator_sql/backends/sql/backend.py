@@ -64,6 +64,8 @@ class SQLBackend(Backend):
     capabilities: ClassVar[Capabilities] = Capabilities(
         transactional=True,
         lease=True,
+        fence=True,
+        order=True,
         delay=True,
         priority=True,
         expires=True,
