@@ -409,7 +409,7 @@ def test_a_worker_with_impossible_values(gator: Gator, name: str, value: Any) ->
 # Stores
 
 
-@pytest.mark.parametrize("conn_string", ["mysql://me:s3cret@host/db", "redis://:s3cret@host/0"])
+@pytest.mark.parametrize("conn_string", ["mysql://me:s3cret@host/db", "mongodb://:s3cret@host/0"])
 def test_an_unknown_scheme_says_which_exist(conn_string: str) -> None:
     with pytest.raises(UnknownBackendError) as caught:
         Gator(conn_string)
