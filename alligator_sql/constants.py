@@ -28,3 +28,6 @@ STATUS_NAMES: Final = {
 
 CLAIMABLE: Final = (WAITING, DELAYED, RETRYING)
 """The statuses in which a task may be claimed once it is due."""
+
+RETRYABLE: Final = (FAILED, CANCELED)
+"""The ends after which a task may be told to try again."""

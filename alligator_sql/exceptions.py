@@ -80,7 +80,7 @@ class UnsafeStoreError(AlligatorException):
     """The store is set up in a way that loses tasks; the message names the setting."""
 
 
-class QueueFull(AlligatorException):  # noqa: N818 - the designed name
+class QueueFull(AlligatorException):
     """The store has no room for more tasks. Nothing was stored; what is there stays."""
 
 

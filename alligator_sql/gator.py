@@ -181,6 +181,7 @@ class Gator(Enqueuer):
     def get(self, task_id: str) -> Any:
         """Run the waiting task ``task_id`` now, due or not, and return its result.
 
+        A pause of the queue does not keep it from running: you have named this very task.
         Returns None when no such task waits, and when it failed and is to be retried.
 
         Raises:
@@ -254,6 +255,56 @@ class Gator(Enqueuer):
     async def acancel(self, task_id: str) -> Task | None:
         """Do what :meth:`cancel` does, from asynchronous code."""
         return await asyncio.to_thread(self.cancel, task_id)
+
+    def retry(self, task_id: str) -> bool:
+        """Let a task that failed or was canceled wait again, due now, and return whether it does.
+
+        Its attempts count from 0, and it has the retries that were left at its end: mostly
+        none, so it is tried once. It expires no more.
+
+        Ex::
+
+            if not gator.retry("invoice-42"):
+                print("It has not failed, or a task with its unique_key lives.")
+
+        Raises:
+            Unsupported: The backend cannot let an ended task run again.
+        """
+        return self._store.retry(self.queue_name, str(task_id))
+
+    async def aretry(self, task_id: str) -> bool:
+        """Do what :meth:`retry` does, from asynchronous code."""
+        return await asyncio.to_thread(self.retry, task_id)
+
+    def pause(self) -> None:
+        """Let workers start nothing of the queue until :meth:`resume`.
+
+        What they hold already is finished, and enqueueing goes on.
+
+        Ex::
+
+            Gator("postgresql://localhost/app", "mail").pause()
+
+        Raises:
+            Unsupported: The backend cannot pause a queue.
+        """
+        self._store.pause(self.queue_name)
+
+    def resume(self) -> None:
+        """End a pause: the workers go on at once.
+
+        Raises:
+            Unsupported: The backend cannot pause a queue.
+        """
+        self._store.resume(self.queue_name)
+
+    def is_paused(self) -> bool:
+        """Return whether the queue is paused.
+
+        Raises:
+            Unsupported: The backend cannot pause a queue.
+        """
+        return self._store.is_paused(self.queue_name)
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Return what the store knows about ``task_id``, live or ended, or None.

@@ -87,6 +87,7 @@ class Claim:
 class WorkerRecord:
     """One incarnation of a worker process; a restarted process is another one.
 
+    ``queues`` are those that it claims from; a store may hold a lease for each of them.
     ``ttl`` is the length of its lease in seconds, counted from each heartbeat.
     """
 

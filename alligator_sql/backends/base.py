@@ -18,6 +18,7 @@ from .capabilities import Capabilities
 
 logger = logging.getLogger(__name__)
 
+DAY = 86_400.0
 CAN_JOIN = "PostgreSQL (postgresql://) and SQLite (sqlite:///) can"
 
 
@@ -27,10 +28,18 @@ class Backend(ABC):
     Attributes:
         name: The name of the backend in messages.
         capabilities: What it can do.
+        options: The keyword arguments of ``Gator`` that its constructor takes beside the
+            connection string, such as ``prefix``; any other is refused.
+        keep_success: Seconds that successful tasks stay in the history, unless a worker says
+            otherwise.
+        keep_failed: Seconds that failed and canceled tasks stay there.
     """
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    options: ClassVar[frozenset[str]] = frozenset()
+    keep_success: ClassVar[float] = DAY
+    keep_failed: ClassVar[float] = 30 * DAY
 
     @abstractmethod
     def open(self) -> None:
@@ -118,7 +127,10 @@ class Backend(ABC):
 
     @abstractmethod
     def due_in(self, queues: Sequence[str]) -> float | None:
-        """Return the seconds until the next task of ``queues`` that is not due yet, or None."""
+        """Return the seconds until the next task of ``queues`` that is not due yet, or None.
+
+        Tasks of a paused queue do not count.
+        """
 
     @abstractmethod
     def len(self, queue: str) -> int:
@@ -131,7 +143,8 @@ class Backend(ABC):
     def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
         """Hold the waiting task ``task_id``, due or not; None when there is none.
 
-        ``queue`` is where to look, for stores that cannot find a task by its id alone.
+        A pause of its queue does not matter: whoever names a task wants that one. ``queue``
+        is where to look, for stores that cannot find a task by its id alone.
         """
         raise self.cannot("claim a task by its id")
 
@@ -144,12 +157,17 @@ class Backend(ABC):
 
         Returns False, and changes nothing, when there is no such task, when it has not
         ended that way, or when a live task has its unique key. Its attempts and crashes
-        count from 0 again; its lease goes on growing.
+        count from 0 again; its lease goes on growing, so that late outcomes of its former
+        claims still change nothing. It expires no more, and has no reason any longer; its
+        last error stays known, as that of any task that is tried again.
         """
         raise self.cannot("let an ended task run again")
 
     def pause(self, queue: str) -> None:
-        """Let nothing of ``queue`` be claimed until :meth:`resume`. What runs goes on."""
+        """Let :meth:`claim` find nothing in ``queue`` until :meth:`resume`. What runs goes on.
+
+        Needs no task in it, and does nothing the second time.
+        """
         raise self.cannot("pause a queue")
 
     def resume(self, queue: str) -> None:

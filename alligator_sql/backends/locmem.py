@@ -17,6 +17,7 @@ from ..constants import (
     CLAIMABLE,
     DELAYED,
     FAILED,
+    RETRYABLE,
     RETRYING,
     RUNNING,
     SUCCESS,
@@ -73,6 +74,7 @@ class _Store:
     changed: threading.Condition = field(default_factory=threading.Condition)
     entries: dict[UUID, _Entry] = field(default_factory=dict)
     workers: dict[UUID, float] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)
 
 
 _stores: dict[str, _Store] = {}
@@ -99,6 +101,8 @@ class LocalMemoryBackend(Backend):
         claim_by_id=True,
         cancel=True,
         find=True,
+        retry=True,
+        pause=True,
         results=True,
         retention=True,
         wake=True,
@@ -167,7 +171,7 @@ class LocalMemoryBackend(Backend):
             if self._store.workers.get(worker, now) <= now:
                 return []
             claims: list[Claim] = []
-            for queue in queues:
+            for queue in self._going(queues):
                 due = [entry for entry in self._waiting(queue) if entry.run_at <= now]
                 due.sort(key=lambda entry: entry.order)
                 claims += [self._hold(entry, worker, now) for entry in due[: limit - len(claims)]]
@@ -180,6 +184,9 @@ class LocalMemoryBackend(Backend):
             if entry is None or entry.status not in CLAIMABLE:
                 return None
             return self._hold(entry, worker, self._clock.now())
+
+    def _going(self, queues: Sequence[str]) -> list[str]:
+        return [queue for queue in queues if queue not in self._store.paused]
 
     def _waiting(self, queue: str) -> list[_Entry]:
         return [
@@ -340,7 +347,7 @@ class LocalMemoryBackend(Backend):
             now = self._clock.now()
             waits = [
                 entry.run_at - now
-                for queue in queues
+                for queue in self._going(queues)
                 for entry in self._waiting(queue)
                 if entry.run_at > now
             ]
@@ -366,6 +373,34 @@ class LocalMemoryBackend(Backend):
             self._end(entry, CANCELED, "canceled")
             self._changed.notify_all()
             return entry.payload
+
+    def retry(self, queue: str, task_id: str) -> bool:
+        """Let a failed or canceled task wait again."""
+        with self._changed:
+            entry = self._store.entries.get(id_of(task_id))
+            if entry is None or entry.status not in RETRYABLE or self._holder_of(entry.message):
+                return False
+            self._put_back(entry, WAITING, 0.0)
+            entry.attempts = entry.crashes = 0
+            entry.expires_at = entry.finished_at = entry.reason = None
+            self._changed.notify_all()
+            return True
+
+    def pause(self, queue: str) -> None:
+        """Let nothing of a queue be claimed."""
+        with self._changed:
+            self._store.paused.add(queue)
+
+    def resume(self, queue: str) -> None:
+        """End a pause."""
+        with self._changed:
+            self._store.paused.discard(queue)
+            self._changed.notify_all()
+
+    def is_paused(self, queue: str) -> bool:
+        """Return whether a queue is paused."""
+        with self._changed:
+            return queue in self._store.paused
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Return what is known about a task."""

@@ -24,7 +24,7 @@ from .consumer import Consumer
 from .polling import Polling
 from .services.base import Service
 from .services.listener import Listener
-from .services.pruner import KEEP_FAILED, KEEP_SUCCESS, Pruner
+from .services.pruner import Pruner
 from .services.rescuer import Rescuer
 
 LOGGER = "alligator_sql.worker"
@@ -54,8 +54,9 @@ class Worker:
         burst: Stop when nothing is due.
         grace: Seconds that running tasks get to finish after a stop.
         lease: Seconds after which the tasks of a worker that died are taken back.
-        keep_success: Seconds that successful tasks stay in the history.
-        keep_failed: Seconds that failed and canceled tasks stay there.
+        keep_success: Seconds that successful tasks stay in the history, by default a day.
+        keep_failed: Seconds that failed and canceled tasks stay there, by default 30 days, and
+            a day in Redis.
 
     Raises:
         InvalidOptionError: An argument has an impossible value.
@@ -73,9 +74,11 @@ class Worker:
         burst: bool = False,
         grace: float = GRACE,
         lease: float = TTL,
-        keep_success: float = KEEP_SUCCESS,
-        keep_failed: float = KEEP_FAILED,
+        keep_success: float | None = None,
+        keep_failed: float | None = None,
     ) -> None:
+        keep_success = gator.store.keep_success if keep_success is None else keep_success
+        keep_failed = gator.store.keep_failed if keep_failed is None else keep_failed
         for name, value, least in (
             ("max_tasks", max_tasks, 0),
             ("nap_time", nap_time, 0),

@@ -66,6 +66,8 @@ with pick as materialized (
               and status in (0, 3, 4)
               and exists (select 1 from alligator_workers
                            where id = %(worker)s and expires_at > now())
+              and not exists (select 1 from alligator_queues
+                               where name = %(queue)s and paused_at is not null)
             order by run_at, id
             limit %(limit)s
               for no key update skip locked) x
@@ -109,20 +111,20 @@ with gone as (
        and status + 0 = 6 and worker_id = %(worker)s
        and lease = (cast(%(leases)s as bigint[]))[array_position(cast(%(ids)s as uuid[]), id)]
     returning id, queue, func, priority, attempts, crashes, created_at, run_at,
-              started_at, worker_id, unique_key, tags,
+              started_at, worker_id, unique_key, tags, lease,
               array_position(cast(%(ids)s as uuid[]), id) as place
 ),
 kept as (
     insert into alligator_finished (id, queue, func, priority, attempts, crashes, created_at,
-                            run_at, started_at, worker_id, unique_key, tags, status,
-                            reason, finished_at)
+                            run_at, started_at, worker_id, unique_key, tags, lease,
+                            status, reason, finished_at)
     select id, queue, func, priority,
            attempts - (cast(%(refunds)s as smallint[]))[place], crashes, created_at,
            run_at,
            coalesce(now() - make_interval(secs => (cast(%(ages)s as float8[]))[place]
                                           + (cast(%(seconds)s as float8[]))[place]),
                     started_at),
-           worker_id, unique_key, tags,
+           worker_id, unique_key, tags, lease,
            (cast(%(statuses)s as smallint[]))[place], (cast(%(reasons)s as text[]))[place],
            now() - make_interval(secs => (cast(%(ages)s as float8[]))[place])
       from gone
@@ -196,7 +198,24 @@ WHERE found.priority IS NOT NULL)
 FROM alligator_tasks
 WHERE alligator_tasks.queue = %(queue)s::VARCHAR AND alligator_tasks.priority = found.priority AND
     alligator_tasks.run_at > now() AND alligator_tasks.status IN (… status_1 …))) AS min_1, now()
-FROM found;
+FROM found
+WHERE NOT (EXISTS (SELECT *
+FROM alligator_queues
+WHERE alligator_queues.name = %(queue)s::VARCHAR AND alligator_queues.paused_at IS NOT NULL));
+
+-- is_paused
+SELECT EXISTS (SELECT *
+FROM alligator_queues
+WHERE alligator_queues.name = %(queue)s::VARCHAR AND alligator_queues.paused_at IS NOT NULL) AS
+    anon_1;
+
+-- pause
+INSERT INTO alligator_queues (name, paused_at) VALUES (%(queue)s::VARCHAR, now()) ON CONFLICT (name)
+    DO UPDATE SET paused_at = coalesce(alligator_queues.paused_at, excluded.paused_at);
+
+-- resume
+UPDATE alligator_queues SET paused_at=NULL WHERE alligator_queues.name = %(queue)s::VARCHAR AND
+    alligator_queues.paused_at IS NOT NULL;
 
 -- waiting_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
@@ -210,12 +229,25 @@ WHERE alligator_tasks.id = %(id)s::UUID AND alligator_tasks.status IN (… statu
 
 -- add_finished
 INSERT INTO alligator_finished (id, run_at, created_at, finished_at, started_at, attempts, priority,
-    status, crashes, queue, func, worker_id, unique_key, tags, reason) VALUES (%(id)s::UUID,
+    status, crashes, queue, func, worker_id, unique_key, tags, reason, lease) VALUES (%(id)s::UUID,
     %(run_at)s::TIMESTAMP WITH TIME ZONE, %(created_at)s::TIMESTAMP WITH TIME ZONE, now(),
     %(started_at)s::TIMESTAMP WITH TIME ZONE, %(attempts)s::INTEGER, %(priority)s::SMALLINT,
     %(status)s::SMALLINT, %(crashes)s::SMALLINT, %(queue)s::VARCHAR, %(func)s::VARCHAR,
-    %(worker_id)s::UUID, %(unique_key)s::VARCHAR, %(tags)s::VARCHAR, %(reason)s::VARCHAR) ON
-    CONFLICT DO NOTHING;
+    %(worker_id)s::UUID, %(unique_key)s::VARCHAR, %(tags)s::VARCHAR, %(reason)s::VARCHAR,
+    %(lease)s::BIGINT) ON CONFLICT DO NOTHING;
+
+-- revive
+INSERT INTO alligator_tasks (id, created_at, priority, queue, func, unique_key, tags, lease, run_at,
+    status) SELECT alligator_finished.id, alligator_finished.created_at,
+    alligator_finished.priority, alligator_finished.queue, alligator_finished.func,
+    alligator_finished.unique_key, alligator_finished.tags, coalesce(alligator_finished.lease,
+    %(coalesce_2)s::INTEGER) AS coalesce_1, now(), 0
+FROM alligator_finished
+WHERE alligator_finished.id = %(id)s::UUID AND alligator_finished.status IN (… status_1 …) FOR
+    UPDATE ON CONFLICT DO NOTHING RETURNING alligator_tasks.queue;
+
+-- delete_finished
+DELETE FROM alligator_finished WHERE alligator_finished.id = %(id)s::UUID;
 
 -- live_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
@@ -231,7 +263,8 @@ SELECT alligator_finished.id, alligator_finished.run_at, alligator_finished.crea
     alligator_finished.finished_at, alligator_finished.started_at, alligator_finished.attempts,
     alligator_finished.priority, alligator_finished.status, alligator_finished.crashes,
     alligator_finished.queue, alligator_finished.func, alligator_finished.worker_id,
-    alligator_finished.unique_key, alligator_finished.tags, alligator_finished.reason
+    alligator_finished.unique_key, alligator_finished.tags, alligator_finished.reason,
+    alligator_finished.lease
 FROM alligator_finished
 WHERE alligator_finished.id = %(id)s::UUID;
 

@@ -51,6 +51,8 @@ update alligator_tasks
                  and exists (select 1 from alligator_workers
                               where id = :worker and expires_at > ((julianday('now') - 2440587.5) *
                                   86400.0))
+                 and not exists (select 1 from alligator_queues
+                                  where name = :queue and paused_at is not null)
                order by run_at, id
                limit :limit)
 returning id, queue, func, lease, attempts, crashes,
@@ -71,12 +73,12 @@ returning id, queue, func, lease, attempts, crashes,
 -- end
 insert into alligator_finished
     (id, queue, func, priority, attempts, crashes, created_at, run_at, started_at,
-     worker_id, unique_key, tags, status, reason, finished_at)
+     worker_id, unique_key, tags, lease, status, reason, finished_at)
 select t.id, t.queue, t.func, t.priority, t.attempts - json_extract(d.value, '$.refund'),
        t.crashes, t.created_at, t.run_at,
        coalesce(((julianday('now') - 2440587.5) * 86400.0) - json_extract(d.value, '$.age') -
            json_extract(d.value, '$.seconds'), t.started_at),
-       t.worker_id, t.unique_key, t.tags,
+       t.worker_id, t.unique_key, t.tags, t.lease,
        json_extract(d.value, '$.status'), json_extract(d.value, '$.reason'), ((julianday('now') -
            2440587.5) * 86400.0) - json_extract(d.value, '$.age')
   from json_each(:rows) as d join alligator_tasks t on t.id = json_extract(d.value, '$.id') and
@@ -159,7 +161,24 @@ FROM alligator_tasks
 WHERE alligator_tasks.queue = :queue AND alligator_tasks.priority = found.priority AND
     alligator_tasks.run_at > ((julianday('now') - 2440587.5) * 86400.0) AND alligator_tasks.status
     IN (… status_1 …))) AS min_1, ((julianday('now') - 2440587.5) * 86400.0)
-FROM found;
+FROM found
+WHERE NOT (EXISTS (SELECT *
+FROM alligator_queues
+WHERE alligator_queues.name = :queue AND alligator_queues.paused_at IS NOT NULL));
+
+-- is_paused
+SELECT EXISTS (SELECT *
+FROM alligator_queues
+WHERE alligator_queues.name = :queue AND alligator_queues.paused_at IS NOT NULL) AS anon_1;
+
+-- pause
+INSERT INTO alligator_queues (name, paused_at) VALUES (:queue, ((julianday('now') - 2440587.5) *
+    86400.0)) ON CONFLICT (name) DO UPDATE SET paused_at = coalesce(alligator_queues.paused_at,
+    excluded.paused_at);
+
+-- resume
+UPDATE alligator_queues SET paused_at=NULL WHERE alligator_queues.name = :queue AND
+    alligator_queues.paused_at IS NOT NULL;
 
 -- waiting_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
@@ -172,10 +191,23 @@ WHERE alligator_tasks.id = :id AND alligator_tasks.status IN (… status_1 …);
 
 -- add_finished
 INSERT INTO alligator_finished (id, run_at, created_at, finished_at, started_at, attempts, priority,
-    status, crashes, queue, func, worker_id, unique_key, tags, reason) VALUES (:id, :run_at,
+    status, crashes, queue, func, worker_id, unique_key, tags, reason, lease) VALUES (:id, :run_at,
     :created_at, ((julianday('now') - 2440587.5) * 86400.0), :started_at, :attempts, :priority,
-    :status, :crashes, :queue, :func, :worker_id, :unique_key, :tags, :reason) ON CONFLICT DO
-    NOTHING;
+    :status, :crashes, :queue, :func, :worker_id, :unique_key, :tags, :reason, :lease) ON CONFLICT
+    DO NOTHING;
+
+-- revive
+INSERT INTO alligator_tasks (id, created_at, priority, queue, func, unique_key, tags, lease, run_at,
+    status) SELECT alligator_finished.id, alligator_finished.created_at,
+    alligator_finished.priority, alligator_finished.queue, alligator_finished.func,
+    alligator_finished.unique_key, alligator_finished.tags, coalesce(alligator_finished.lease,
+    :coalesce_2) AS coalesce_1, ((julianday('now') - 2440587.5) * 86400.0), 0
+FROM alligator_finished
+WHERE alligator_finished.id = :id AND alligator_finished.status IN (… status_1 …) ON CONFLICT DO
+    NOTHING RETURNING queue;
+
+-- delete_finished
+DELETE FROM alligator_finished WHERE alligator_finished.id = :id;
 
 -- live_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
@@ -191,7 +223,8 @@ SELECT alligator_finished.id, alligator_finished.run_at, alligator_finished.crea
     alligator_finished.finished_at, alligator_finished.started_at, alligator_finished.attempts,
     alligator_finished.priority, alligator_finished.status, alligator_finished.crashes,
     alligator_finished.queue, alligator_finished.func, alligator_finished.worker_id,
-    alligator_finished.unique_key, alligator_finished.tags, alligator_finished.reason
+    alligator_finished.unique_key, alligator_finished.tags, alligator_finished.reason,
+    alligator_finished.lease
 FROM alligator_finished
 WHERE alligator_finished.id = :id;
 

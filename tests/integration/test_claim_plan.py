@@ -211,6 +211,18 @@ def test_a_claim_that_goes_on_after_a_mark(connection, mode):
     assert first.fetchone() == (task_id,)
 
 
+def test_a_claim_from_a_paused_queue(connection, mode):
+    """It reads no task at all, so a pause over a long queue costs nothing."""
+    found = priorities(connection)
+    connection.execute("insert into alligator_queues values ('all', now())")
+    sql, values = claim_from([(priority, FRONT) for priority in found])
+    plan = Prepared(connection, "claim", sql).analyze(values, mode)
+    assert plan.root["Actual Rows"] == 0
+    assert plan.visited("alligator_tasks") == 0, plan
+    (looked,) = plan.scans("alligator_queues")
+    assert looked["Actual Loops"] == 1, plan
+
+
 def test_the_search_for_priorities(connection, mode):
     search = Prepared(connection, "search", DIALECT._priorities)
     plan = search.analyze({"queue": "all"}, mode)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from alligator_sql import Gator
+from alligator_sql.backends.sql import schema
 from alligator_sql.exceptions import InvalidOptionError, SchemaError, Unsupported
 from tests.conftest import _start
 from tests.postgres_servers import PostgresServer, PostgresServers
@@ -203,7 +204,8 @@ class TestMissingSchema:
         gator = Gator(sqlite_dsn)
         gator.using(connection).task(tasks.echo, 1)
         connection.commit()
-        assert connection.execute("select * from alligator_version").fetchall() == [("0001",)]
+        revisions = connection.execute("select * from alligator_version").fetchall()
+        assert revisions == [(schema.REVISION,)]
         connection.close()
         assert gator.pop() == 1
         gator.close()

@@ -295,7 +295,7 @@ def test_plain_alembic_in_a_checkout(postgres18_dsn, sqlite_dsn):
         assert migrating.current(dsn, prefix="two_") is None
         offline = alembic(*installation, "upgrade", "head", "--sql")
         assert offline.stdout == migrating.sql(dsn, prefix="two_")
-        assert "0001 (head)" in alembic("current", ALLIGATOR_CONN=dsn).stdout
+        assert f"{schema.REVISION} (head)" in alembic("current", ALLIGATOR_CONN=dsn).stdout
 
 
 def test_plain_alembic_says_what_it_needs():

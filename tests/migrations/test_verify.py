@@ -45,7 +45,7 @@ def test_missing_tables_leave_the_transaction_usable(names, command, empty_postg
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("update alligator_version set version_num = '0000'", "at revision 0000, .* needs 0001"),
+        ("update alligator_version set version_num = '0000'", "at revision 0000, .* needs 0002"),
         ("delete from alligator_version", "at revision none"),
         ("alter table alligator_workers drop column host", "alligator_workers .* no column host"),
         ("drop table alligator_results", "no table alligator_results"),
@@ -109,7 +109,7 @@ def test_verify_on_sqlite(sqlite_dsn):
 
 def test_create_is_part_of_the_callers_transaction(empty_sqlite_dsn):
     connection = sqlite3.connect(file_of(empty_sqlite_dsn), isolation_level=None)
-    for end, tables in (("rollback", 0), ("commit", 7)):
+    for end, tables in (("rollback", 0), ("commit", 8)):
         connection.execute("begin")
         steps.drive(schema.create(DEFAULT), steps.on_sqlite3(connection))
         connection.execute(end)
@@ -131,7 +131,7 @@ def test_statements_of_create_may_run_twice(empty_sqlite_dsn):
         with pytest.raises(SchemaError):  # blind to what it made, too
             steps.drive(schema.create(DEFAULT), blind)
     steps.drive(schema.verify(DEFAULT, "sqlite"), execute)
-    assert connection.execute("select * from alligator_version").fetchall() == [("0001",)]
+    assert connection.execute("select * from alligator_version").fetchall() == [(schema.REVISION,)]
     connection.close()
 
 

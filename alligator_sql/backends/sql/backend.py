@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
-from ...constants import CANCELED, WAITING
+from ...constants import WAITING
 from ...exceptions import InvalidOptionError, StoreUnavailableError, UnknownTaskError
 from ...ids import id_of
 from ...messages import (
@@ -28,6 +28,7 @@ from ..capabilities import Capabilities
 from . import engines, joining, rescuing, schema
 from .connections import Connections
 from .dialects import Dialect, PutBack, Steps
+from .operations import Operations
 from .payloads import decode
 from .postgresql import PostgreSQL
 from .records import Records
@@ -73,11 +74,14 @@ class SQLBackend(Backend):
         claim_by_id=True,
         cancel=True,
         find=True,
+        retry=True,
+        pause=True,
         results=True,
         retention=True,
         wake=True,
         cross_process=True,
     )
+    options: ClassVar[frozenset[str]] = frozenset({"engine", "prefix", "schema"})
 
     def __init__(
         self,
@@ -100,6 +104,7 @@ class SQLBackend(Backend):
         self._settler = Settler(self._dialect, self._statements)
         self._records = Records(self._statements)
         self._wakeups = Wakeups(self._connections, self.names)
+        self._operations = Operations(self._statements, self._wakeups)
         self._ready = False
         self._last_stray_search = time.monotonic()
 
@@ -238,7 +243,7 @@ class SQLBackend(Backend):
         report_stale(settlements, applied)
         released = (one.claim for one in settlements if isinstance(one.outcome, Released))
         queues = {claim.queue for claim in released if claim.id in applied}
-        self._wakeups.announce_released(connection, queues)
+        self._wakeups.announce_due(connection, queues)
         return applied
 
     # Workers
@@ -354,27 +359,6 @@ class SQLBackend(Backend):
                 connection.execute(self._statements.delete_payloads, {"ids": batch})
                 connection.execute(self._statements.delete_tasks, {"ids": batch})
 
-    def cancel(self, queue: str, task_id: str) -> Payload | None:
-        """End a waiting task as canceled."""
-        key = id_of(task_id)
-        with self._transaction() as connection:
-            row = connection.execute(self._statements.waiting_task, {"id": key}).one_or_none()
-            if row is None:
-                return None
-            ended = {
-                column: getattr(row, column)
-                for column in (
-                    *("id", "queue", "func", "priority", "attempts", "crashes", "created_at"),
-                    *("run_at", "started_at", "worker_id", "unique_key", "tags"),
-                )
-            }
-            connection.execute(
-                self._statements.add_finished, ended | {"status": CANCELED, "reason": "canceled"}
-            )
-            connection.execute(self._statements.delete_tasks, {"ids": [key]})
-            self._wakeups.announce_end(connection, key)
-            return decode(row.payload)
-
     def find(self, task_id: str) -> TaskRecord | None:
         """Return what is known about a task."""
         with self._statement() as connection:
@@ -404,3 +388,30 @@ class SQLBackend(Backend):
             if ending is None and not self._records.knows(connection, key):
                 raise UnknownTaskError(f"No task {task_id} is known: never enqueued, or pruned.")
             return ending
+
+    # Operating
+
+    def cancel(self, queue: str, task_id: str) -> Payload | None:
+        """End a waiting task as canceled."""
+        with self._transaction() as connection:
+            return self._operations.cancel(connection, id_of(task_id))
+
+    def retry(self, queue: str, task_id: str) -> bool:
+        """Let a failed or canceled task wait again."""
+        with self._transaction() as connection:
+            return self._operations.retry(connection, id_of(task_id))
+
+    def pause(self, queue: str) -> None:
+        """Let nothing of a queue be claimed."""
+        with self._transaction() as connection:
+            self._operations.pause(connection, queue)
+
+    def resume(self, queue: str) -> None:
+        """End a pause."""
+        with self._transaction() as connection:
+            self._operations.resume(connection, queue)
+
+    def is_paused(self, queue: str) -> bool:
+        """Return whether a queue is paused."""
+        with self._statement() as connection:
+            return bool(connection.scalar(self._statements.is_paused, {"queue": queue}))

@@ -43,8 +43,8 @@ class PostgreSQL:
 
     def __init__(self, names: Names) -> None:
         self._marks: defaultdict[str, Marks] = defaultdict(Marks)
-        tasks, payloads, finished, workers = (
-            names.table(table) for table in ("tasks", "payloads", "finished", "workers")
+        tasks, payloads, finished, workers, queues = (
+            names.table(table) for table in ("tasks", "payloads", "finished", "workers", "queues")
         )
         held = f"""id, queue, func, lease, attempts, crashes,
                    (select p.payload from {payloads} p where p.id = held.id),
@@ -98,7 +98,8 @@ class PostgreSQL:
         self._priorities = priorities_sql(tasks)
         # Visits the priorities from the most urgent on, and in each only what is due, from
         # its mark on: neither future tasks nor the dead entries of the past are read. The
-        # row of the worker must be alive: whoever lost the lease claims nothing.
+        # row of the worker must be alive: whoever lost the lease claims nothing. Neither that
+        # nor the pause depends on a task, so each is looked up once for the whole claim.
         self._claim = f"""
             with pick as materialized (
                 select x.id
@@ -112,6 +113,8 @@ class PostgreSQL:
                           and status in ({CLAIMABLE_SQL})
                           and exists (select 1 from {workers}
                                        where id = :worker and expires_at > now())
+                          and not exists (select 1 from {queues}
+                                           where name = :queue and paused_at is not null)
                         order by run_at, id
                         limit :limit
                           for no key update skip locked) x
@@ -152,20 +155,20 @@ class PostgreSQL:
                    and status + 0 = {RUNNING} and worker_id = :worker
                    and lease = (cast(:leases as bigint[]))[{place}]
                 returning id, queue, func, priority, attempts, crashes, created_at, run_at,
-                          started_at, worker_id, unique_key, tags,
+                          started_at, worker_id, unique_key, tags, lease,
                           {place} as place
             ),
             kept as (
                 insert into {finished} (id, queue, func, priority, attempts, crashes, created_at,
-                                        run_at, started_at, worker_id, unique_key, tags, status,
-                                        reason, finished_at)
+                                        run_at, started_at, worker_id, unique_key, tags, lease,
+                                        status, reason, finished_at)
                 select id, queue, func, priority,
                        attempts - (cast(:refunds as smallint[]))[place], crashes, created_at,
                        run_at,
                        coalesce(now() - make_interval(secs => (cast(:ages as float8[]))[place]
                                                       + (cast(:seconds as float8[]))[place]),
                                 started_at),
-                       worker_id, unique_key, tags,
+                       worker_id, unique_key, tags, lease,
                        (cast(:statuses as smallint[]))[place], (cast(:reasons as text[]))[place],
                        now() - make_interval(secs => (cast(:ages as float8[]))[place])
                   from gone

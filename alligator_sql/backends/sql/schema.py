@@ -16,7 +16,7 @@ from . import views
 from .dialects import Steps
 from .tables import DEFAULT_PREFIX, Names, build
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The revision of the tables that this release works with: the newest in ``migrations/``."""
 
 VERSION_TABLE = "version"

@@ -35,8 +35,8 @@ class SQLite:
     now: ClassVar[str] = "((julianday('now') - 2440587.5) * 86400.0)"
 
     def __init__(self, names: Names) -> None:
-        tasks, payloads, finished, workers = (
-            names.table(table) for table in ("tasks", "payloads", "finished", "workers")
+        tasks, payloads, finished, workers, queues = (
+            names.table(table) for table in ("tasks", "payloads", "finished", "workers", "queues")
         )
         now, m, d = self.now, partial(_field, "m"), partial(_field, "d")
         # Each statement starts with INSERT: that is how the sqlite3 module knows that it
@@ -75,6 +75,8 @@ class SQLite:
                              and status in ({CLAIMABLE_SQL})
                              and exists (select 1 from {workers}
                                           where id = :worker and expires_at > {now})
+                             and not exists (select 1 from {queues}
+                                              where name = :queue and paused_at is not null)
                            order by run_at, id
                            limit :limit)
             returning {held}
@@ -87,11 +89,11 @@ class SQLite:
              where t.worker_id = :worker and t.status = {RUNNING}"""
         self._end = f"""insert into {finished}
                 (id, queue, func, priority, attempts, crashes, created_at, run_at, started_at,
-                 worker_id, unique_key, tags, status, reason, finished_at)
+                 worker_id, unique_key, tags, lease, status, reason, finished_at)
             select t.id, t.queue, t.func, t.priority, t.attempts - {d("refund")},
                    t.crashes, t.created_at, t.run_at,
                    coalesce({now} - {d("age")} - {d("seconds")}, t.started_at),
-                   t.worker_id, t.unique_key, t.tags,
+                   t.worker_id, t.unique_key, t.tags, t.lease,
                    {d("status")}, {d("reason")}, {now} - {d("age")}
               from json_each(:rows) as d {fence}
             on conflict do nothing

@@ -12,18 +12,26 @@ from sqlalchemy import (
     Update,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     literal_column,
+    null,
     select,
     text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
-from ...constants import CLAIMABLE, RUNNING, SUCCESS
+from ...constants import CLAIMABLE, RETRYABLE, RUNNING, SUCCESS, WAITING
 from .dialects import Dialect
 from .tables import Tables, Timestamp
+
+CARRIED = ("id", "created_at", "priority", "queue", "func", "unique_key", "tags")
+"""What a task keeps when it waits again after its end."""
+UNKNOWN_LEASE = 1_000_000_000
+"""Above every number of claims: where a lease goes on whose last number nobody kept."""
 
 
 class Statements:
@@ -32,6 +40,7 @@ class Statements:
     def __init__(self, tables: Tables, dialect: Dialect) -> None:
         tasks, payloads, finished = tables.tasks, tables.payloads, tables.finished
         errors, results, workers = tables.errors, tables.results, tables.workers
+        queues = tables.queues
         now = literal_column(dialect.now, Timestamp())
         waits = tasks.c.status.in_(CLAIMABLE)
         # What settles must never fail on a row that is there already: the outcome would be
@@ -101,7 +110,24 @@ class Statements:
             )
             .scalar_subquery()
         )
-        self.next_due: Select[Any, Any] = select(func.min(next_due), now).select_from(found)
+        paused = exists().where(
+            queues.c.name == bindparam("queue"), queues.c.paused_at.is_not(None)
+        )
+        self.next_due: Select[Any, Any] = (
+            select(func.min(next_due), now).select_from(found).where(~paused)
+        )
+        self.is_paused: Select[Any] = select(paused)
+        # The row of a queue stays at the end of a pause: it may tell more than that.
+        pausing = insert_new(queues).values(name=bindparam("queue"), paused_at=now)
+        self.pause: Insert = pausing.on_conflict_do_update(
+            index_elements=[queues.c.name],
+            set_={"paused_at": func.coalesce(queues.c.paused_at, pausing.excluded.paused_at)},
+        )
+        self.resume: Update = (
+            update(queues)
+            .where(queues.c.name == bindparam("queue"), queues.c.paused_at.is_not(None))
+            .values(paused_at=null())
+        )
 
         self.waiting_task: Select[Any] = (
             select(tasks, payloads.c.payload)
@@ -112,6 +138,26 @@ class Statements:
         self.add_finished: Insert = (
             insert_new(finished).values(finished_at=now).on_conflict_do_nothing()
         )
+        # The lock comes first: of two who do this at once, the second finds no row any more,
+        # even if the task has run and ended again meanwhile. A unique key that is taken, by a
+        # row that nobody can see yet too, is a conflict and leaves everything as it is.
+        ended = (
+            select(
+                *(finished.c[name] for name in CARRIED),
+                func.coalesce(finished.c.lease, UNKNOWN_LEASE),
+                now,
+                literal_column(str(WAITING)),
+            )
+            .where(finished.c.id == bindparam("id"), finished.c.status.in_(RETRYABLE))
+            .with_for_update()
+        )
+        self.revive: ReturningInsert[Any] = (
+            insert_new(tasks)
+            .from_select([*CARRIED, "lease", "run_at", "status"], ended, include_defaults=False)
+            .on_conflict_do_nothing()
+            .returning(tasks.c.queue)
+        )
+        self.delete_finished: Delete = delete(finished).where(finished.c.id == bindparam("id"))
         self.live_task: Select[Any] = select(tasks).where(tasks.c.id == bindparam("id"))
         self.ended_task: Select[Any] = select(finished).where(finished.c.id == bindparam("id"))
         self.last_error: Select[Any] = (

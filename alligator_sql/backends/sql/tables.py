@@ -115,6 +115,7 @@ class Tables:
     errors: Table
     results: Table
     workers: Table
+    queues: Table
 
 
 @cache
@@ -182,6 +183,8 @@ def build(names: Names) -> Tables:
         Column("unique_key", Text),
         Column("tags", Text),
         Column("reason", Text),
+        # Null where a release wrote the row that did not keep it.
+        Column("lease", BigInteger),
         CheckConstraint("status in (1, 2, 5)", name=f"{prefix}finished_status"),
     )
     Index(f"{prefix}finished_at", finished.c.finished_at)
@@ -214,4 +217,11 @@ def build(names: Names) -> Tables:
         Column("queues", Text, nullable=False),
         postgresql_with={"fillfactor": 50},
     )
-    return Tables(names, metadata, tasks, payloads, finished, errors, results, workers)
+    # What operators say about a queue; one without a row is as if nobody had said anything.
+    queues = Table(
+        f"{prefix}queues",
+        metadata,
+        Column("name", Text, primary_key=True),
+        Column("paused_at", Timestamp),
+    )
+    return Tables(names, metadata, tasks, payloads, finished, errors, results, workers, queues)

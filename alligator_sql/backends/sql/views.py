@@ -57,7 +57,10 @@ def _queue_depth(names: Names, now: str, seconds: Seconds) -> str:
         f"sum(case when {waits} and run_at > {now} then 1 else 0 end) as later, "
         f"sum(case when {waits} then 0 else 1 end) as running, "
         f"max(case when {waits} and run_at <= {now} then {seconds('run_at', now)} end) "
-        f"as oldest_due_seconds from {names.table('tasks')} group by queue"
+        f"as oldest_due_seconds, "
+        f"exists (select 1 from {names.table('queues')} "
+        f"where name = queue and paused_at is not null) as paused "
+        f"from {names.table('tasks')} group by queue"
     )
 
 

@@ -58,8 +58,8 @@ class Wakeups:
         """Tell those who wait for the result of ``task_id``, when ``connection`` commits."""
         self._notify(connection, _RESULTS, task_id.hex)
 
-    def announce_released(self, connection: Connection, queues: Iterable[str]) -> None:
-        """Tell the workers of ``queues`` that tasks were handed back, when it commits."""
+    def announce_due(self, connection: Connection, queues: Iterable[str]) -> None:
+        """Tell the workers of ``queues`` that old tasks may be claimed, when it commits."""
         for queue in sorted(queues):
             self._notify(connection, queue, "")
 

@@ -7,11 +7,6 @@ from .base import Service
 
 logger = logging.getLogger(__name__)
 
-DAY = 86_400.0
-KEEP_SUCCESS = DAY
-"""Seconds that successful tasks stay in the history."""
-KEEP_FAILED = 30 * DAY
-"""Seconds that failed and canceled tasks stay in the history."""
 INTERVAL = 60.0
 
 
