@@ -12,6 +12,8 @@ from typing import Self
 
 import redis
 
+from alligator_sql.backends.redis import RedisBackend
+
 PATIENCE = 20.0
 """Seconds after which a server that does not answer is broken."""
 
@@ -120,3 +122,28 @@ def _free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def advance(backend: RedisBackend, seconds: float) -> None:
+    """Let ``seconds`` pass for everything that a backend has stored.
+
+    The clock of the server cannot be moved, so every stored time moves into the past instead.
+    """
+    [names] = backend.connections.call([("KEYS", "alligator:{*")])
+    for name in names:
+        kind = name.rpartition(b"}:")[2].partition(b":")[0].decode()
+        if kind == "task":
+            _age_task(backend, name, seconds)
+        elif kind in ("ready", "delayed", "workers", "successful", "failed"):
+            # A place in `ready` counts hundredths of a second, all others milliseconds.
+            by = seconds * (100 if kind == "ready" else 1000)
+            [members] = backend.connections.call([("ZRANGE", name, 0, -1)])
+            backend.connections.call([("ZINCRBY", name, -by, member) for member in members])
+
+
+def _age_task(backend: RedisBackend, name: bytes, seconds: float) -> None:
+    times = ("run_at", "created_at", "expires_at", "started_at", "finished_at")
+    [stored] = backend.connections.call([("HMGET", name, *times)])
+    for field, value in zip(times, stored, strict=True):
+        if value is not None:
+            backend.connections.call([("HINCRBY", name, field, -int(seconds * 1000))])

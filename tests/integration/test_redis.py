@@ -1,0 +1,472 @@
+"""What a Redis server may do to us, and what we do about it."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from uuid import UUID, uuid4
+
+import pytest
+import redis
+from redis.crc import key_slot
+
+from alligator_sql import Gator, Worker
+from alligator_sql.backends.redis import RedisBackend, keys, listeners
+from alligator_sql.backends.redis import backend as backend_module
+from alligator_sql.exceptions import (
+    InvalidOptionError,
+    QueueFull,
+    SchemaError,
+    StoreUnavailableError,
+    UnsafeStoreError,
+    Unsupported,
+)
+from alligator_sql.messages import Moment, WorkerRecord
+from alligator_sql.outcomes import Settlement, Succeeded
+from alligator_sql.testing.conformance import message
+from tests.compat.tasks import add, note
+from tests.proxy import Proxy
+from tests.redis_servers import RedisServer, advance
+
+
+@pytest.fixture
+def backend(redis_dsn: str) -> Iterator[RedisBackend]:
+    backend = RedisBackend(redis_dsn)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def server(own_redis_server: RedisServer) -> RedisServer:
+    """A server that a test may spoil."""
+    return own_redis_server
+
+
+@pytest.fixture
+def own(server: RedisServer) -> Iterator[RedisBackend]:
+    """A backend on it."""
+    backend = RedisBackend(server.dsn())
+    yield backend
+    backend.close()
+
+
+def worker_of(backend: RedisBackend, *queues: str) -> UUID:
+    record = WorkerRecord(uuid4(), "host", 1, queues or ("mail",), 30.0)
+    assert backend.heartbeat(record, first=True)
+    return record.id
+
+
+# What a server is asked when it is first used
+
+
+def test_a_server_that_evicts_tasks_is_refused(server: RedisServer) -> None:
+    with server.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(UnsafeStoreError, match=r"allkeys-lru.*noeviction"):
+        Gator(server.dsn()).task(add, 1, 2)
+    with server.client() as client:
+        assert client.dbsize() == 0
+
+
+def test_doubtful_settings_are_warned_about_once(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.client() as client:
+        client.config_set("maxmemory-policy", "volatile-lru")
+        client.config_set("appendonly", "no")
+    gator = Gator(server.dsn())
+    gator.task(add, 1, 2)
+    gator.task(add, 1, 2)
+    eviction, persistence = [record.getMessage() for record in caplog.records]
+    assert "volatile-lru" in eviction
+    assert "its restart loses all tasks" in persistence
+
+
+def test_a_sound_server_is_not_warned_about(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend.open()
+    assert caplog.records == []
+
+
+def test_settings_that_may_not_be_read_are_told(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "app", "on", ">pw", "~alligator:*", "&alligator:*", "+@all", "-config"
+        )
+    gator = Gator(f"redis://app:pw@127.0.0.1:{server.port}/0")
+    gator.task(add, 1, 2)
+    assert gator.pop() == 3
+    [record] = caplog.records
+    assert "could not check" in record.getMessage()
+
+
+# Bad input
+
+
+def test_a_wrong_password_is_refused_and_hidden(server: RedisServer) -> None:
+    with server.client() as client:
+        client.config_set("requirepass", "right")
+    with pytest.raises(StoreUnavailableError) as caught:
+        Gator(f"redis://:wr0ng@127.0.0.1:{server.port}/0").task(add, 1, 2)
+    assert "WRONGPASS" in str(caught.value) or "invalid" in str(caught.value)
+    assert "wr0ng" not in str(caught.value)
+
+
+def test_a_host_that_is_not_there_is_told() -> None:
+    with pytest.raises(StoreUnavailableError, match=r"nowhere\.invalid"):
+        Gator("redis://nowhere.invalid:1/0").task(add, 1, 2)
+
+
+def test_a_database_that_is_not_there_is_told(server: RedisServer) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"(?i)out of range"):
+        Gator(server.dsn(99)).task(add, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("conn_string", "wrong"),
+    [
+        ("redis://localhost/one", "one"),
+        ("redis://localhost/0?colour=red", "colour"),
+        ("redis://localhost:port/0", "port"),
+    ],
+)
+def test_a_connection_string_is_checked_early(conn_string: str, wrong: str) -> None:
+    with pytest.raises(InvalidOptionError, match=wrong):
+        Gator(conn_string)
+
+
+def test_joining_a_transaction_names_who_can() -> None:
+    with pytest.raises(Unsupported, match="PostgreSQL"):
+        Gator("redis://localhost/0").using(object())
+
+
+@pytest.mark.parametrize("which", range(9))
+def test_a_key_of_another_kind_in_the_way_is_told(backend: RedisBackend, which: int) -> None:
+    worker = worker_of(backend)
+    key = [*keys.of("mail")[:-1], keys.task("mail", message(task_id="x").id.hex)][which]
+    backend.connections.call([("SET", key, "something else")])
+    with pytest.raises(SchemaError, match="has other data"):
+        backend.enqueue([message(task_id="x", unique_key="k")])
+    with pytest.raises(SchemaError) if which < 8 else nullcontext():
+        backend.claim(["mail"], 1, worker)
+    backend.connections.call([("DEL", key)])
+    assert [backend.len("mail"), backend.rescue(3), backend.prune(0.0, 0.0)] == [0, [], 0]
+
+
+def test_what_is_no_task_of_ours_is_dropped_and_told(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = worker_of(backend)
+    ready = keys.of("mail")[0]
+    backend.connections.call([("ZADD", ready, -(2**60), "intruder")])
+    backend.connections.call([("ZADD", ready, -(2**60), b"\xff")])
+    backend.connections.call([("HSET", keys.task("mail", "no-uuid"), "func", "os:system")])
+    backend.connections.call([("ZADD", ready, -(2**60), "no-uuid")])
+    [receipt] = backend.enqueue([message()])
+    assert [claim.id for claim in backend.claim(["mail"], 10, worker)] == [receipt.id]
+    assert sum("no task of ours" in record.getMessage() for record in caplog.records) == 3
+    assert backend.claim(["mail"], 10, worker) == []
+
+
+def test_a_task_whose_payload_is_gone_fails_alone(redis_dsn: str) -> None:
+    gator = Gator(redis_dsn)
+    lost, sound = gator.task(add, 1, 2), gator.task(add, 3, 4)
+    gator.store.connections.call(  # type: ignore[attr-defined]
+        [("HDEL", keys.task("all", UUID(lost.task_id).hex), "payload")]
+    )
+    Worker(gator, burst=True).run_forever()
+    records = [gator.find(task.task_id) for task in (lost, sound)]
+    assert [record and record.status_name for record in records] == ["failed", "success"]
+
+
+# Memory
+
+
+def test_a_full_server_refuses_tasks_and_workers_empty_it(server: RedisServer) -> None:
+    gator = Gator(server.dsn())
+    for _ in range(20):
+        gator.task(add, "x" * 1000, "y")
+    with server.client() as client:
+        client.config_set("maxmemory", "1mb")
+    with pytest.raises(QueueFull, match="maxmemory"):
+        gator.task(add, 1, 2)
+    with pytest.raises(QueueFull):
+        gator.map(note, [1])
+    assert gator.len() == 20
+    worker = Worker(gator, burst=True)
+    worker.run_forever()
+    assert (worker.tasks_complete, gator.len()) == (20, 0)
+
+
+# Trouble
+
+
+def test_a_killed_server_has_everything_when_it_is_back(
+    server: RedisServer, own: RedisBackend
+) -> None:
+    sent = [message() for _ in range(50)]
+    own.enqueue(sent)
+    [held] = own.claim(["mail"], 1, worker_of(own))
+    server.kill()
+    server.start()
+    [late] = own.enqueue([message()])
+    assert not late.duplicate
+    assert own.ack([Settlement(held, Succeeded())]) == {held.id}
+    claims = own.claim(["mail"], 100, worker_of(own))
+    assert [claim.id for claim in claims] == [*(one.id for one in sent[1:]), late.id]
+
+
+def test_scripts_that_the_server_forgot_are_loaded_again(backend: RedisBackend) -> None:
+    worker = worker_of(backend)
+    for _ in range(2):
+        backend.connections.call([("SCRIPT", "FLUSH")])
+        backend.enqueue([message("mail"), message("other"), message("mail")])
+        assert len(backend.claim(["mail", "other"], 2, worker)) == 2
+    assert backend.len("mail") + backend.len("other") == 2
+
+
+def test_connections_that_were_cut_are_made_again(backend: RedisBackend) -> None:
+    backend.enqueue([message()])
+    backend.connections.call([("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")])
+    with redis.Redis.from_url(f"redis://127.0.0.1:{_port(backend)}/0") as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    assert not backend.enqueue([message()])[0].duplicate
+    assert backend.len("mail") == 2
+
+
+def _port(backend: RedisBackend) -> int:
+    [answer] = backend.connections.call([("CONFIG", "GET", "port")])
+    return int(answer[1])
+
+
+@pytest.fixture
+def proxy(server: RedisServer) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def remote(proxy: Proxy) -> Iterator[RedisBackend]:
+    """A backend that notices within half a second when answers get lost."""
+    backend = RedisBackend(f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=0.5")
+    yield backend
+    backend.close()
+
+
+def test_a_task_whose_receipt_was_lost_is_stored_once(proxy: Proxy, remote: RedisBackend) -> None:
+    remote.enqueue([message()])
+    proxy.swallow("answers")
+    with ThreadPoolExecutor(1) as thread:
+        sending = thread.submit(remote.enqueue, [message()])
+        assert proxy.swallowing.wait(10)
+        proxy.swallow()  # what was lost stays lost
+        [receipt] = sending.result(20)
+    assert not receipt.duplicate
+    assert remote.len("mail") == 2
+
+
+def test_claims_whose_answer_was_lost_are_handed_back(proxy: Proxy, remote: RedisBackend) -> None:
+    sent = [message() for _ in range(3)]
+    remote.enqueue(sent)
+    worker = worker_of(remote)
+    [known] = remote.claim(["mail"], 1, worker)
+    proxy.swallow("answers")
+    with pytest.raises(StoreUnavailableError):
+        remote.claim(["mail"], 5, worker)
+    proxy.swallow()
+    assert set(remote.reconcile(worker, {known.id})) == {one.id for one in sent[1:]}
+    again = remote.claim(["mail"], 5, worker)
+    assert [(claim.id, claim.attempts) for claim in again] == [(one.id, 1) for one in sent[1:]]
+
+
+def test_a_listener_notices_that_its_connection_is_dead(
+    proxy: Proxy, remote: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "PING_AFTER", 0.2)
+    monkeypatch.setattr(listeners, "DEAD_AFTER", 0.2)
+    remote.enqueue([message()])
+    assert remote.listen(["mail"], 0.0)
+    assert not remote.listen(["mail"], 1.0)
+    proxy.swallow("answers")
+    with pytest.raises(StoreUnavailableError, match="no sign of life"):
+        remote.listen(["mail"], 20.0)
+    proxy.swallow()
+    assert remote.listen(["mail"], 0.0)
+    remote.unlisten()
+
+
+def test_a_replica_is_no_place_for_tasks_until_it_is_promoted(server: RedisServer) -> None:
+    gator = Gator(server.dsn())
+    gator.task(add, 1, 2)
+    with server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+        with pytest.raises(StoreUnavailableError, match=r"(?i)read only replica"):
+            gator.task(add, 3, 4)
+        client.replicaof("NO", "ONE")
+    gator.task(add, 3, 4)
+    assert gator.len() == 2
+
+
+# Waking
+
+
+def test_only_the_first_task_after_a_look_is_announced(backend: RedisBackend) -> None:
+    worker = worker_of(backend)
+    with backend.connections.pubsub() as pubsub:
+        pubsub.subscribe(keys.wake_channel("mail"))
+        assert pubsub.get_message(timeout=5.0)
+        assert backend.claim(["mail"], 1, worker) == []
+        backend.enqueue([message() for _ in range(10)])
+        for _ in range(10):
+            backend.enqueue([message()])
+        assert pubsub.get_message(timeout=5.0)
+        assert pubsub.get_message(timeout=0.2) is None
+        assert len(backend.claim(["mail"], 20, worker)) == 20
+        backend.enqueue([message()])  # the claim had all that it wanted
+        assert pubsub.get_message(timeout=0.2) is None
+
+
+def test_a_task_that_is_due_before_all_others_is_announced(backend: RedisBackend) -> None:
+    worker = worker_of(backend)
+    backend.enqueue([message(due=Moment(60.0))])
+    backend.listen(["mail"], 0.0)
+    for delay, announced in ((90.0, False), (30.0, True)):
+        assert backend.claim(["mail"], 1, worker) == []
+        while backend.listen(["mail"], 0.05):
+            pass
+        backend.enqueue([message(due=Moment(delay))])
+        assert backend.listen(["mail"], 5.0 if announced else 0.2) is announced
+    due = backend.due_in(["mail"])
+    assert due is not None
+    assert 29 < due <= 30
+
+
+# Many
+
+
+def test_large_batches_are_stored_whole(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "BATCH", 10)
+    monkeypatch.setattr(backend_module, "LARGEST_BATCH", 1000)
+    sent = [message("mail" if number % 5 else "other", "x" * 300) for number in range(50)]
+    sent.append(message("mail", "x" * 5000))
+    sent.append(message("mail", task_id=sent[1].task_id))
+    receipts = backend.enqueue(sent)
+    assert [receipt.id for receipt in receipts] == [one.id for one in sent]
+    assert [receipt.duplicate for receipt in receipts] == [False] * 51 + [True]
+    assert (backend.len("mail"), backend.len("other")) == (41, 10)
+
+
+def test_more_tasks_than_a_batch_are_rescued_pruned_and_dropped(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "BATCH", 7)
+    sent = [message() for _ in range(30)]
+    backend.enqueue(sent)
+    worker = worker_of(backend)
+    assert len(backend.claim(["mail"], 30, worker)) == 30
+    advance(backend, 31)
+    assert len(backend.rescue(3)) == 30
+    claims = backend.claim(["mail"], 20, worker_of(backend))
+    assert [claim.id for claim in claims] == [one.id for one in sent[:20]]
+    backend.ack([Settlement(claim, Succeeded()) for claim in claims])
+    advance(backend, 1)
+    assert backend.prune(0.5, 0.5) == 20
+    backend.drop_all("mail")
+    assert backend.len("mail") == 0
+    left = backend.connections.call([("KEYS", "*task:*")])
+    assert left == [[]]
+
+
+def test_thousands_that_become_due_at_once_come_in_order(backend: RedisBackend) -> None:
+    backend.enqueue([message(due=Moment(60.0), priority=number % 3) for number in range(2500)])
+    advance(backend, 61)
+    worker = worker_of(backend)
+    claimed = [claim.id for _ in range(5) for claim in backend.claim(["mail"], 500, worker)]
+    assert len(set(claimed)) == 2500
+
+
+def test_a_running_task_of_a_worker_that_nobody_knows_is_rescued(backend: RedisBackend) -> None:
+    backend.enqueue([message()])
+    worker = worker_of(backend)
+    [claim] = backend.claim(["mail"], 1, worker)
+    assert backend.rescue(3) == []
+    backend.leave(worker, holds=False)
+    assert backend.rescue(3) == []  # they were all looked at a moment ago
+    backend.connections.call([("HINCRBY", keys.of("mail")[7], "checked", -400_000)])
+    assert backend.rescue(3) == [claim.id]
+
+
+@pytest.mark.parametrize("queue", ["mail", "{x}", "}{", "}", "{", "a{b}c", "%7B", "очередь"])
+def test_all_keys_of_a_queue_are_in_one_slot(queue: str) -> None:
+    names = [*keys.of(queue), keys.task(queue, "1"), keys.wake_channel(queue)]
+    assert len({key_slot(name.encode()) for name in names}) == 1
+
+
+def test_queues_with_strange_names_have_keys_of_their_own() -> None:
+    names = ["{", "}", "%7B", "%", "{}", "%7B%7D", "a", "A"]
+    assert len({keys.base(name) for name in names}) == len(names)
+
+
+# As users use it
+
+
+def test_a_unix_socket_works(own_redis_server: RedisServer) -> None:
+    gator = Gator(own_redis_server.socket_dsn)
+    gator.task(add, 1, 2)
+    assert gator.pop() == 3
+
+
+def test_async_code_enqueues_and_waits(redis_dsn: str) -> None:
+    async def main() -> int:
+        gator = Gator(redis_dsn)
+        with gator.options(keep_result=True) as options:
+            task = await options.atask(add, 1, 2)
+        waiting = asyncio.create_task(gator.aresult(task.task_id, timeout=20))
+        await asyncio.to_thread(Worker(gator, burst=True).run_forever)
+        return int(await waiting)
+
+    assert asyncio.run(main()) == 3
+
+
+def test_a_stopped_server_delays_and_loses_nothing(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a worker sees a restart: it says so once, and goes on."""
+    caplog.set_level(logging.WARNING)
+    gator = Gator(server.dsn())
+    worker = Worker(gator, max_tasks=2)
+    thread = threading.Thread(target=worker.run_forever, daemon=True)
+    gator.task(add, 1, 2)
+    thread.start()
+    while worker.tasks_complete < 1:
+        assert not threading.Event().wait(0.01)
+    server.kill()
+    threading.Event().wait(1.0)
+    server.start()
+    gator.task(add, 3, 4)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert worker.tasks_complete == 2
+
+
+def test_a_forked_child_uses_connections_of_its_own(redis_dsn: str) -> None:
+    gator = Gator(redis_dsn)
+    gator.task(add, 1, 2)
+    child = os.fork()
+    if child == 0:
+        try:
+            gator.task(add, 3, 4)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    gator.task(add, 5, 6)
+    assert gator.len() == 3

@@ -1,0 +1,92 @@
+"""A proxy that stands between a client and a server, and lets the network fail."""
+
+import socket
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Literal, Self
+
+Direction = Literal["questions", "answers"]
+
+
+class Proxy:
+    """Passes on what a client and a server on this machine say to each other.
+
+    Args:
+        port: Where the server listens.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._swallowed: set[Direction] = set()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self.swallowing = threading.Event()
+        """Set once something was swallowed."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def swallow(self, *directions: Direction) -> None:
+        """Lose what is said in ``directions`` from now on; nothing to lose no more."""
+        self.swallowing.clear()
+        self._swallowed = set(directions)
+
+    def stall(self) -> None:
+        """Hold everything back until :meth:`flow`, without closing anything."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Pass on what was held back."""
+        self._flowing.set()
+
+    def reset(self) -> None:
+        """Break all connections; new ones are accepted."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Break all connections and accept no more."""
+        self._listener.close()
+        self.flow()
+        self.reset()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    client.close()
+                    continue
+                self._pairs.append((client, server))
+                self._pump(client, server, "questions")
+                self._pump(server, client, "answers")
+
+    def _pump(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
+        def pump() -> None:
+            with suppress(OSError), source, sink:
+                while said := source.recv(65536):
+                    self._flowing.wait()
+                    if direction in self._swallowed:
+                        self.swallowing.set()
+                    else:
+                        sink.sendall(said)
+
+        threading.Thread(target=pump, daemon=True).start()
