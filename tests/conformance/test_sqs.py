@@ -1,0 +1,36 @@
+"""The conformance suite on SQS, as moto plays it."""
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+import pytest
+
+from alligator_sql.backends import Backend
+from alligator_sql.backends.sqs import SQSBackend, backend
+from alligator_sql.testing.conformance import BackendConformance
+from tests.sqs_servers import SQSServer
+
+
+class TestSQS(BackendConformance):
+    queue_names: ClassVar = ("x" * 76, "A", "0", "_", "-", "a-b_c", "mail-dead")
+
+    @pytest.fixture
+    def backend(
+        self, sqs_server: SQSServer, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[SQSBackend]:
+        # moto has one server, which is asked at once
+        monkeypatch.setattr(backend, "THOROUGH_WAIT", 0)
+        self.server = sqs_server
+        for name in ("mail", "other", "a", "b", "c", *self.queue_names):
+            sqs_server.create_queue(f"t1-{name}")
+        store = SQSBackend(sqs_server.dsn("t1-"))
+        yield store
+        store.close()
+
+    def advance(self, backend: Backend, seconds: float) -> None:
+        self.server.advance(seconds)
+
+    def check_wakes(self, backend: Backend, act: Callable[[], object]) -> None:
+        # What no claim has asked for is not fetched, so nobody hears of it.
+        assert backend.claim(["mail"], 1, self.worker(backend)) == []
+        super().check_wakes(backend, act)
