@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import console, schema, worker
+from . import console, migrate_from, queue, schema, worker
 
 app = typer.Typer(
     help="A task queue in the database that your application already has.",
@@ -14,7 +14,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(schema.app, name="schema")
+app.add_typer(queue.app, name="queue")
 app.command("worker")(worker.run)
+app.command("migrate-from")(migrate_from.run)
 
 # Alligator 1.0's script has one command, so its name is not typed.
 latergator_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
