@@ -56,27 +56,38 @@ def _play(role: Role, dsn: str, pipe: Connection) -> None:
 
 
 @contextmanager
-def background(arguments: Sequence[str]) -> Iterator[int]:
-    """Run ``python`` with ``arguments`` during the block, which gets the id of the process.
+def background(
+    command: Sequence[str], *, piped: bool = False
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run ``command`` during the block, which gets the process.
+
+    Args:
+        command: The program and its arguments.
+        piped: Whether the block talks to it by its standard streams.
 
     Raises:
         RuntimeError: It ended by itself, or not at all.
     """
-    process = subprocess.Popen([sys.executable, *arguments], cwd=CHECKOUT)
-    try:
-        yield process.pid
-        if process.poll() is not None:
-            raise RuntimeError(f"{arguments} ended with {process.returncode}")
-        process.terminate()
-        process.wait(PATIENCE)
-    finally:
-        process.kill()
-        process.wait()
+    pipe = subprocess.PIPE if piped else None
+    with subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe) as process:
+        try:
+            yield process
+            if process.poll() is not None:
+                raise RuntimeError(f"{command} ended with {process.returncode}")
+            process.terminate()
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
 
 
-def worker(dsn: str) -> Sequence[str]:
-    """Return the arguments that run ``alligator-sql worker`` as users do."""
-    return ["-m", "alligator_sql.cli", "worker", dsn, "--log-level", "WARNING"]
+def python(*arguments: str) -> list[str]:
+    """Return the command that runs our Python with ``arguments``."""
+    return [sys.executable, *arguments]
+
+
+def worker(dsn: str) -> list[str]:
+    """Return the command that runs ``alligator-sql worker`` as users do."""
+    return python("-m", "alligator_sql.cli", "worker", dsn, "--log-level", "WARNING")
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

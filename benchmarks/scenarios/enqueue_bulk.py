@@ -9,9 +9,10 @@ from alligator_sql import Gator
 from alligator_sql.backends.sql import engines
 
 from .. import raw
+from ..peers.tasks import deliver, mail
 from ..servers import Store
 from ..stats import Measurement, interleave
-from ..tasks import deliver, mail, prepared
+from ..tasks import prepared
 
 
 def measure(store: Store, quick: bool) -> list[Measurement]:

@@ -13,9 +13,10 @@ from alligator_sql.backends.sql.dialects import Parameters, Rows
 from alligator_sql.backends.sql.steps import drive
 
 from .. import raw
+from ..peers.tasks import deliver, mail
 from ..servers import Store
 from ..stats import Measurement, Samples, interleave
-from ..tasks import deliver, mail, prepared
+from ..tasks import prepared
 
 ALONE = "its statements alone"
 

@@ -8,9 +8,10 @@ from time import perf_counter
 from alligator_sql import Gator
 
 from .. import raw
+from ..peers.tasks import deliver, mail
 from ..servers import Store
 from ..stats import Measurement, interleave
-from ..tasks import deliver, mail, prepared
+from ..tasks import prepared
 
 
 def measure(store: Store, quick: bool) -> list[Measurement]:

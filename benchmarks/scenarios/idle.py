@@ -1,9 +1,11 @@
 """What a worker costs that has nothing to do."""
 
+import subprocess
 import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 import psutil  # type: ignore[import-untyped]
-from sqlalchemy import make_url
 
 from .. import processes
 from ..servers import Store
@@ -11,39 +13,46 @@ from ..stats import Measurement, Samples
 
 OURS = "alligator-sql worker"
 RAW = "driver: one connection"
-CONNECT = {
-    True: "import sqlite3, time; connection = sqlite3.connect({!r}); time.sleep(1000)",
-    False: "import psycopg, time; connection = psycopg.connect({!r}); time.sleep(1000)",
-}
-"""Programs that connect and do nothing, by whether the store is SQLite."""
+
+Contenders = Mapping[str, Callable[[str], AbstractContextManager["subprocess.Popen[bytes]"]]]
+"""What runs a process at a database, by its name."""
 
 
 def measure(store: Store, quick: bool) -> list[Measurement]:
-    """Compare a worker with a Python process that holds a connection, both at the same time."""
-    settling, window, windows = (2.0, 3.0, 1) if quick else (15.0, 10.0, 3)
-    with store.database() as dsn:
-        target = make_url(dsn).database if store.is_sqlite else dsn
-        with (
-            processes.background(processes.worker(dsn)) as ours,
-            processes.background(["-c", CONNECT[store.is_sqlite].format(target)]) as theirs,
-        ):
+    """Compare a worker with a Python process that holds a connection."""
+    return compare(
+        store,
+        quick,
+        {
+            OURS: lambda dsn: processes.background(processes.worker(dsn)),
+            RAW: lambda dsn: processes.background(processes.python("-c", store.holder(dsn))),
+        },
+    )
+
+
+def compare(store: Store, quick: bool, contenders: Contenders) -> list[Measurement]:
+    """Watch one contender after the other: what the server counts is then of that one."""
+    settling, window, windows = (1.0, 1.5, 1) if quick else (15.0, 10.0, 3)
+    cpu: Samples = {name: [] for name in contenders}
+    memory: Samples = {name: [] for name in contenders}
+    served: dict[str, Samples] = {}
+    for name, run in contenders.items():
+        with store.database() as dsn, run(dsn) as process:
             time.sleep(settling)
-            watched = {OURS: psutil.Process(ours), RAW: psutil.Process(theirs)}
-            cpu: Samples = {name: [] for name in watched}
-            memory: Samples = {name: [] for name in watched}
-            ended: list[float] = []
+            watched = psutil.Process(process.pid)
             for _ in range(windows):
-                before = {name: _cpu_seconds(process) for name, process in watched.items()}
-                ended_before = store.transactions(dsn)
+                before, served_before = _cpu_seconds(watched), store.served(dsn)
                 time.sleep(window)
-                ended.append((store.transactions(dsn) - ended_before) / window)
-                for name, process in watched.items():
-                    cpu[name].append((_cpu_seconds(process) - before[name]) / window * 1e3)
-                    memory[name].append(process.memory_info().rss / 1e6)
-    measurements = [Measurement("CPU", "ms/s", cpu, RAW), Measurement("memory", "MB", memory, RAW)]
-    if not store.is_sqlite:
-        measurements.append(Measurement("transactions", "1/s", {OURS: ended}))
-    return measurements
+                for kind, number in store.served(dsn).items():
+                    rate = (number - served_before[kind]) / window
+                    served.setdefault(kind, {}).setdefault(name, []).append(rate)
+                cpu[name].append((_cpu_seconds(watched) - before) / window * 1e3)
+                memory[name].append(watched.memory_info().rss / 1e6)
+    return [
+        Measurement("CPU", "ms/s", cpu, RAW),
+        Measurement("memory", "MB", memory, RAW),
+        *(Measurement(kind, "1/s", samples) for kind, samples in served.items()),
+    ]
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

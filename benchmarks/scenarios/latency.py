@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
 from alligator_sql import Gator, Task
 
 from .. import processes, raw
+from ..peers.tasks import note_start, starts
 from ..servers import Store
 from ..stats import Measurement, by_key, interleave, percentiles
-from ..tasks import note_start
 
 RAW = "driver: notified, claims one"
 GAPS = {"idle": (0.03, 0.08), "busy": (0.001, 0.02)}
@@ -43,7 +42,12 @@ def measure(store: Store, quick: bool) -> list[Measurement]:
                 "alligator-sql worker": partial(
                     _percentiles, processes.worker(dsn), enqueue, number
                 ),
-                RAW: partial(_percentiles, ["-m", "benchmarks.raw_worker", dsn], insert, number),
+                RAW: partial(
+                    _percentiles,
+                    processes.python("-m", "benchmarks.raw_worker", dsn),
+                    insert,
+                    number,
+                ),
             },
             warm_up=False,
         )
@@ -72,13 +76,6 @@ def _waits(
         time.sleep(random.uniform(shortest, longest))
         enqueue(path, each)
         committed[each] = time.time()
-    processes.wait_until(lambda: committed.keys() <= _starts(path).keys(), "the last task")
-    starts = _starts(path)
-    return [(starts[each] - at) * 1e3 for each, at in committed.items()]
-
-
-def _starts(path: str) -> dict[int, float]:
-    """Return what ``note_start`` wrote; a line that is being written is left out."""
-    lines = Path(path).read_text().splitlines(keepends=True)
-    pairs = (line.split() for line in lines if line.endswith("\n"))
-    return {int(each): float(at) for each, at in pairs}
+    processes.wait_until(lambda: committed.keys() <= starts(path).keys(), "the last task")
+    started = starts(path)
+    return [(started[each] - at) * 1e3 for each, at in committed.items()]

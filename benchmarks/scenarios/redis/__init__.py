@@ -1,0 +1,1 @@
+"""The scenarios on Redis and Valkey, where other task queues take part."""
