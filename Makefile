@@ -63,6 +63,6 @@ wheel: $(READY)
 	$(BIN)/python -m build --outdir dist
 
 clean:
-	rm -rf $(VENV) .venv-ci dist .coverage .coverage.* .hypothesis .import_linter_cache \
+	rm -rf $(VENV) .venv-ci .venv-peers dist .coverage .coverage.* .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -14,6 +14,7 @@ from alligator_sql.backends.sql import schema
 
 from .postgres_servers import POSTGRES_VERSIONS, PostgresServer, PostgresServers
 from .redis_servers import REDIS_KINDS, RedisServer
+from .sqs_servers import ENVIRONMENT, SQSServer
 
 
 def pytest_configure() -> None:
@@ -147,3 +148,22 @@ def gator(conn_string: str) -> Iterator[Gator]:
     gator = Gator(conn_string)
     yield gator
     gator.close()
+
+
+@pytest.fixture(scope="session")
+def running_sqs_server() -> Iterator[SQSServer]:
+    """An SQS that all tests share."""
+    with SQSServer() as server:
+        yield server
+
+
+@pytest.fixture
+def sqs_server(
+    running_sqs_server: SQSServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SQSServer]:
+    """An SQS with nothing in it, and the credentials for it in the environment."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    running_sqs_server.reset()
+    yield running_sqs_server
+    running_sqs_server.reset()
