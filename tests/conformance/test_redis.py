@@ -7,6 +7,7 @@ import pytest
 from alligator_sql.backends import Backend
 from alligator_sql.backends.redis import RedisBackend
 from alligator_sql.testing.conformance import BackendConformance
+from tests.helpers import wait_until
 from tests.redis_servers import RedisServer, advance
 
 
@@ -22,14 +23,19 @@ class TestRedis(BackendConformance):
         advance(backend, seconds)
 
 
-class TestCluster(TestRedis):
+@pytest.fixture(scope="module")
+def cluster_server() -> Iterator[RedisServer]:
     """A server that refuses what touches several slots at once."""
+    with RedisServer("valkey", "--cluster-enabled", "yes") as server:
+        with server.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok")
+        yield server
 
-    @pytest.fixture(scope="class")
-    def redis_server(self) -> Iterator[RedisServer]:
-        with RedisServer("valkey", "--cluster-enabled", "yes") as server:
-            with server.client() as client:
-                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-                while b"cluster_state:ok" not in client.execute_command("CLUSTER INFO"):
-                    pass
-            yield server
+
+class TestCluster(TestRedis):
+    @pytest.fixture
+    def redis_dsn(self, cluster_server: RedisServer) -> Iterator[str]:
+        yield cluster_server.dsn()
+        with cluster_server.client() as client:
+            client.flushall()
