@@ -20,7 +20,18 @@
     ├── UnknownTaskError              no task has this id                  (LookupError)
     ├── TaskFailedError               the awaited task failed
     ├── ResultUnavailableError        the task ended, its result was not stored
-    └── ResultTimeoutError            the task did not end in time         (TimeoutError)
+    ├── ResultTimeoutError            the task did not end in time         (TimeoutError)
+    ├── NoTaskError                   no task runs here                    (LookupError)
+    ├── LeaseLost                     somebody else has the task that runs here
+    ├── ChildDied                     the process that ran the task died
+    ├── Verdict                       raised by a task: what becomes of it
+    │   ├── Retry                     try again after a delay, as after a failure
+    │   ├── Snooze                    put it back for a while, at no cost
+    │   └── Discard                   fail, whatever retries are left
+    └── Interrupted                   raised in a task that has to stop
+        ├── TaskTimeout               its time is over                     (TimeoutError)
+        ├── TaskCanceled              somebody has canceled it
+        └── WorkerStopping            its worker stops, it runs again elsewhere
 """
 
 
@@ -108,3 +119,95 @@ class ResultUnavailableError(AlligatorException):
 
 class ResultTimeoutError(AlligatorException, TimeoutError):
     """The task did not end within the given time."""
+
+
+class NoTaskError(AlligatorException, LookupError):
+    """``current_task()`` was called where no task runs."""
+
+
+class LeaseLost(AlligatorException):
+    """Somebody else has the task that runs here, or has ended it: nothing of it may count."""
+
+
+class ChildDied(AlligatorException):
+    """The process that ran the task died; the message has its signal or exit code."""
+
+
+class Verdict(AlligatorException):
+    """What a task raises to say what is to become of it."""
+
+
+class Retry(Verdict):
+    """This attempt failed; try again, if a retry is left.
+
+    Ex::
+
+        raise Retry(30)  # when the other side says so
+
+    Args:
+        delay: Seconds to wait, instead of the task's own backoff.
+        message: Why, for those who read the errors.
+
+    Raises:
+        InvalidOptionError: No number of seconds, from 0 to a hundred years.
+    """
+
+    def __init__(self, delay: float, message: str = "") -> None:
+        self.delay = _check_delay(delay)
+        super().__init__(message or f"try again in {delay:g} s")
+
+
+class Snooze(Verdict):
+    """Put the task back for a while; the attempt does not count.
+
+    Args:
+        delay: Seconds until it is due again.
+
+    Raises:
+        InvalidOptionError: No number of seconds, from 0 to a hundred years.
+    """
+
+    def __init__(self, delay: float) -> None:
+        self.delay = _check_delay(delay)
+        super().__init__(f"snoozed for {delay:g} s")
+
+
+class Discard(Verdict):
+    """The task fails at once, however many retries are left.
+
+    Args:
+        reason: Why, for those who read the errors.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
+class Interrupted(AlligatorException):
+    """Raised in a task that has to stop.
+
+    In a coroutine it is what an ``asyncio.CancelledError`` means; a thread gets it at its next
+    step in Python, thus not while it waits in C.
+    """
+
+
+class TaskTimeout(Interrupted, TimeoutError):  # noqa: N818 - as its siblings are called
+    """The time of the task is over. The attempt failed."""
+
+
+class TaskCanceled(Interrupted):
+    """Somebody has canceled the task."""
+
+
+class WorkerStopping(Interrupted):
+    """The worker stops, or has lost its lease: the task runs again elsewhere."""
+
+
+LONGEST_DELAY = 100 * 366 * 86_400.0
+"""A hundred years in seconds: what every store can add to its now."""
+
+
+def _check_delay(delay: float) -> float:
+    if not isinstance(delay, int | float) or not 0 <= delay <= LONGEST_DELAY:
+        raise InvalidOptionError(f"delay={delay!r}: give seconds from 0 to {LONGEST_DELAY:.0f}.")
+    return float(delay)

@@ -68,6 +68,8 @@ class Claim:
         expires_in: Seconds after ``received`` until the task must not be started, or None.
         payload: None when the store has lost it.
         received: When this process got the claim, on its monotonic clock.
+        suspect: A worker died while it held this task, and nobody knows whether the task had
+            begun. It must be announced by ``Backend.begin`` before it is started.
     """
 
     id: UUID
@@ -81,6 +83,18 @@ class Claim:
     age: float
     expires_in: float | None = None
     received: float = field(default_factory=time.monotonic)
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running task has come, in its own words.
+
+    ``percent`` goes from 0 to 100; ``message`` has at most 255 characters.
+    """
+
+    percent: float
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +117,7 @@ class Failure:
     """Why an attempt failed, as text that every store can hold.
 
     ``reason`` is a short word for ends that no exception explains: ``"expired"``,
-    ``"quarantined"``, ``"unroutable"``.
+    ``"quarantined"``, ``"unroutable"``, ``"discarded"``, ``"timeout"``, ``"canceled"``.
     """
 
     kind: str
@@ -132,6 +146,7 @@ class TaskRecord:
     tags: tuple[str, ...] = ()
     reason: str | None = None
     error: str | None = None
+    progress: Progress | None = None
 
     @property
     def status_name(self) -> str:

@@ -5,6 +5,7 @@ persists them, fenced by the claim::
 
     Succeeded   -> finished, success
     Failed      -> finished, failed
+    Canceled    -> finished, canceled
     Retry       -> live again, retrying, due after a delay
     Snoozed     -> live again, due after a delay; the attempt is given back
     Released    -> live again, due as before; the attempt is given back
@@ -48,6 +49,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Canceled:
+    """Stopped while it ran, because somebody had canceled it."""
+
+    failure: Failure
+    exception: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """The attempt failed and another one is left, ``delay`` seconds from now."""
 
@@ -70,7 +79,7 @@ class Released:
     """Handed back unstarted, or given up by a stopping worker."""
 
 
-Outcome = Succeeded | Failed | Retry | Snoozed | Released
+Outcome = Succeeded | Failed | Canceled | Retry | Snoozed | Released
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +89,12 @@ class Settlement:
     Attributes:
         seconds: How long the task ran; None counts from its claim.
         ended: When it ended, on this process's monotonic clock: a batch is sent later.
+        completed: The task has recorded its success itself, in a transaction of its own. If
+            that was committed the fence holds no more, which is no news then.
     """
 
     claim: Claim
     outcome: Outcome
     seconds: float | None = None
     ended: float = field(default_factory=time.monotonic)
+    completed: bool = False

@@ -7,12 +7,21 @@ capability overrides them.
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
 from ..exceptions import Unsupported
-from ..messages import Claim, Ending, Message, Payload, Receipt, TaskRecord, WorkerRecord
+from ..messages import (
+    Claim,
+    Ending,
+    Message,
+    Payload,
+    Progress,
+    Receipt,
+    TaskRecord,
+    WorkerRecord,
+)
 from ..outcomes import Settlement
 from .capabilities import Capabilities
 
@@ -86,6 +95,7 @@ class Backend(ABC):
         settlements: Sequence[Settlement] = (),
         *,
         thorough: bool = False,
+        begins: bool = False,
     ) -> list[Claim]:
         """Acknowledge ``settlements``, then hold up to ``limit`` due tasks for ``worker``.
 
@@ -94,6 +104,10 @@ class Backend(ABC):
         worker whose lease has ended. A claim may hold less than is due, even nothing; what
         it has left comes with the next ones. With ``thorough`` it holds nothing only when
         nothing is due that others do not hold, whatever it costs to find that out.
+
+        ``begins`` says that all of them start at once, but for suspects: should the worker die,
+        that is a crash of each. Without it nobody knows which of them had begun, so each
+        becomes a suspect: its crash counts only after it was announced by :meth:`begin`.
         """
 
     @abstractmethod
@@ -148,9 +162,46 @@ class Backend(ABC):
         """
         raise self.cannot("claim a task by its id")
 
+    def begin(self, claims: Sequence[Claim]) -> set[UUID]:
+        """Note that these suspects start now, and return the ids of those that are still held.
+
+        The others must not be started: their fence no longer holds.
+        """
+        raise self.cannot("note that a task begins")
+
     def cancel(self, queue: str, task_id: str) -> Payload | None:
-        """End the waiting task ``task_id`` as canceled and return its payload, or None."""
+        """End the waiting task ``task_id`` as canceled and return its payload, or None.
+
+        With the capability ``interrupt`` a running task is marked, its worker is woken, and
+        its payload is returned as well: :meth:`canceled` tells the worker.
+        """
         raise self.cannot("cancel a task")
+
+    def canceled(self, worker: UUID, held: Collection[UUID]) -> set[UUID]:
+        """Return which of the tasks that ``worker`` holds somebody has canceled meanwhile."""
+        raise self.cannot("cancel a task that runs")
+
+    def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> None:
+        """Keep what running tasks of ``worker`` say of their progress, for :meth:`find`.
+
+        What is said of a task that the worker holds no longer changes nothing.
+        """
+        raise self.cannot("keep the progress of a task")
+
+    def complete(self, settlement: Settlement, connection: Any) -> bool:
+        """Record an outcome in the transaction of ``connection``, and return whether that did.
+
+        False says that the fence does not hold: somebody else has the task. Nothing is
+        committed, rolled back or announced here.
+
+        Raises:
+            Unsupported: This backend cannot join a transaction, or not this connection.
+        """
+        raise self.cannot("join a transaction", CAN_JOIN)
+
+    async def acomplete(self, settlement: Settlement, connection: Any) -> bool:
+        """Do what :meth:`complete` does, for a connection that is asynchronous."""
+        raise self.cannot("join a transaction", CAN_JOIN)
 
     def retry(self, queue: str, task_id: str) -> bool:
         """Let ``task_id``, which has failed or was canceled, wait again, due now.
@@ -201,7 +252,9 @@ class Backend(ABC):
     def rescue(self, max_crashes: int) -> list[UUID]:
         """Take back the tasks of workers whose lease has ended, and return their ids.
 
-        Each counts one crash more; with ``max_crashes`` of them it fails as quarantined.
+        Each that had begun counts one crash more; with ``max_crashes`` of them it fails as
+        quarantined, with the last worker, its host and its process id. The others become
+        suspects, see :meth:`claim`.
         """
         raise self.cannot("take back the tasks of dead workers")
 
@@ -221,7 +274,7 @@ class Backend(ABC):
 def report_stale(settlements: Iterable[Settlement], applied: set[UUID]) -> None:
     """Log the outcomes that came too late: somebody else holds or has ended those tasks."""
     for settlement in settlements:
-        if settlement.claim.id not in applied:
+        if settlement.claim.id not in applied and not settlement.completed:
             logger.warning(
                 "stale outcome of task %s (lease %d) changed nothing: the lease was lost",
                 settlement.claim.id,

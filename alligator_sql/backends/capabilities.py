@@ -23,7 +23,9 @@ class Capabilities:
         expires: Tasks that must not start after a moment.
         unique_key: At most one live task per key and queue.
         claim_by_id: ``gator.get(task_id)``.
-        cancel: ``gator.cancel(task_id)``.
+        cancel: ``gator.cancel(task_id)`` of a task that waits.
+        interrupt: ``gator.cancel(task_id)`` reaches a task that runs, too.
+        progress: What a running task says of its progress can be found.
         find: ``gator.find(task_id)``.
         retry: ``gator.retry(task_id)``.
         pause: ``gator.pause()`` and ``gator.resume()``.
@@ -45,6 +47,8 @@ class Capabilities:
     unique_key: bool = False
     claim_by_id: bool = False
     cancel: bool = False
+    interrupt: bool = False
+    progress: bool = False
     find: bool = False
     retry: bool = False
     pause: bool = False

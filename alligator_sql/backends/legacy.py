@@ -95,6 +95,7 @@ class LegacyBackend(Backend):
         settlements: Sequence[Settlement] = (),
         *,
         thorough: bool = False,
+        begins: bool = False,
     ) -> list[Claim]:
         """Put back what is to run again, then pop; ``thorough`` or not, it looks everywhere."""
         self.ack(settlements)

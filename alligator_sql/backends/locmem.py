@@ -163,6 +163,7 @@ class LocalMemoryBackend(Backend):
         settlements: Sequence[Settlement] = (),
         *,
         thorough: bool = False,
+        begins: bool = False,
     ) -> list[Claim]:
         """Acknowledge and claim under one lock; ``thorough`` or not, it looks everywhere."""
         with self._changed:

@@ -140,6 +140,7 @@ class FileBackend(Backend):
         settlements: Sequence[Settlement] = (),
         *,
         thorough: bool = False,
+        begins: bool = False,
     ) -> list[Claim]:
         """Acknowledge, then hold the next due tasks for a worker whose lease goes on."""
         with self._locked() as contents:

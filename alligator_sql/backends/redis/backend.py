@@ -140,6 +140,7 @@ class RedisBackend(Backend):
         settlements: Sequence[Settlement] = (),
         *,
         thorough: bool = False,
+        begins: bool = False,
     ) -> list[Claim]:
         """Acknowledge and claim in one round trip for the first queue, one for each further one.
 

@@ -211,6 +211,7 @@ class SQLBackend(Backend):
         settlements: Sequence[Settlement] = (),
         *,
         thorough: bool = False,
+        begins: bool = False,
     ) -> list[Claim]:
         """Acknowledge and claim in one transaction; SQLite always looks everywhere."""
         claims: list[Claim] = []

@@ -177,6 +177,7 @@ class SQSBackend(Backend):
         settlements: Sequence[Settlement] = (),
         *,
         thorough: bool = False,
+        begins: bool = False,
     ) -> list[Claim]:
         """Acknowledge, then claim what has been fetched, and have more fetched if it is short.
 
