@@ -7,8 +7,12 @@ for its end. The thread starts with the first coroutine.
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, cast
+
+from .context import running_task
+from .exceptions import Interrupted
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -19,18 +23,21 @@ _owner_pid = 0
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run ``coroutine`` to its end on the loop's thread and return what it returns.
 
+    It is cancelled when the task that runs here is interrupted.
+
     Raises:
         BaseException: What the coroutine raised.
         RuntimeError: Called on the loop's own thread, which would wait for itself.
     """
-    loop = _running_loop()
+    loop = running_loop()
     if threading.current_thread() is _thread:
         coroutine.close()
         raise RuntimeError(
             "A coroutine task cannot run another one in this process: await the function itself, "
             "or enqueue it with is_async=True."
         )
-    value, error = asyncio.run_coroutine_threadsafe(_caught(coroutine), loop).result()
+    ended = asyncio.run_coroutine_threadsafe(_caught(coroutine), loop)
+    value, error = ended.result()
     if error is not None:
         raise error
     return value
@@ -39,12 +46,29 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 async def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
     """Hand an error on as a value: a SystemExit would end the loop, and all other tasks."""
     try:
-        return await coroutine, None
+        context = running_task()
+        if context is None:
+            return await coroutine, None
+        with context.stopped_by(canceling()):
+            return await coroutine, None
     except BaseException as error:
         return None, error
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def canceling() -> Callable[[Interrupted], None]:
+    """Return what cancels the asyncio task that runs here, from any thread."""
+    loop = asyncio.get_running_loop()
+    task = cast("asyncio.Task[Any]", asyncio.current_task())  # coroutines run in tasks only
+
+    def cancel(_why: Interrupted) -> None:
+        with suppress(RuntimeError):  # the loop is closed, so nothing runs on it
+            loop.call_soon_threadsafe(task.cancel)
+
+    return cancel
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop that runs on its own thread in this process."""
     global _loop, _thread, _owner_pid
     with _lock:
         if _loop is None or _owner_pid != os.getpid():  # threads do not survive a fork

@@ -8,9 +8,10 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from . import callables, options
+from . import callables, execution, options
 from .backends import Backend
-from .exceptions import PayloadError, Unsupported
+from .context import TaskContext
+from .exceptions import Discard, PayloadError, Snooze, Unsupported
 from .ids import id_of
 from .messages import Message, Payload, Receipt
 from .tasks import Task
@@ -313,12 +314,14 @@ def run_now(task: Task) -> Any:
 
     Raises:
         Unsupported: It has an option that is not available yet.
-        Exception: What the last attempt raised.
+        Exception: What the last attempt raised; a Snooze or a Discard at once.
     """
     _check_available(task)
     while True:
         try:
-            return task.run()
+            return execution.run(task, TaskContext())
+        except (Snooze, Discard):
+            raise
         except Exception:
             if task.retries <= 0:
                 raise
@@ -327,9 +330,8 @@ def run_now(task: Task) -> Any:
 
 
 def _check_available(task: Task) -> None:
-    for option in ("timeout", "depends_on"):
-        if getattr(task, option) is not None:
-            raise Unsupported(f"The option {option!r} is not available yet, with any backend.")
+    if task.depends_on is not None:
+        raise Unsupported("The option 'depends_on' is not available yet, with any backend.")
 
 
 def _call(task: Task, func: callables.AnyCallable, item: Any) -> Task:

@@ -22,7 +22,6 @@
     ├── ResultUnavailableError        the task ended, its result was not stored
     ├── ResultTimeoutError            the task did not end in time         (TimeoutError)
     ├── NoTaskError                   no task runs here                    (LookupError)
-    ├── LeaseLost                     somebody else has the task that runs here
     ├── ChildDied                     the process that ran the task died
     ├── Verdict                       raised by a task: what becomes of it
     │   ├── Retry                     try again after a delay, as after a failure
@@ -31,6 +30,7 @@
     └── Interrupted                   raised in a task that has to stop
         ├── TaskTimeout               its time is over                     (TimeoutError)
         ├── TaskCanceled              somebody has canceled it
+        ├── LeaseLost                 somebody else has it
         └── WorkerStopping            its worker stops, it runs again elsewhere
 """
 
@@ -125,10 +125,6 @@ class NoTaskError(AlligatorException, LookupError):
     """``current_task()`` was called where no task runs."""
 
 
-class LeaseLost(AlligatorException):
-    """Somebody else has the task that runs here, or has ended it: nothing of it may count."""
-
-
 class ChildDied(AlligatorException):
     """The process that ran the task died; the message has its signal or exit code."""
 
@@ -199,8 +195,12 @@ class TaskCanceled(Interrupted):
     """Somebody has canceled the task."""
 
 
+class LeaseLost(Interrupted):
+    """Somebody else has the task, or has ended it: nothing that it does here may count."""
+
+
 class WorkerStopping(Interrupted):
-    """The worker stops, or has lost its lease: the task runs again elsewhere."""
+    """The worker stops and gives the task up: it runs again elsewhere."""
 
 
 LONGEST_DELAY = 100 * 366 * 86_400.0

@@ -1,25 +1,35 @@
 """Running a claimed task: from a claim to an outcome, without any store.
 
-Nothing raises out of here. What a task, a hook or a stored row does wrong becomes the
-outcome of that one task.
+What a task, a hook or a stored row does wrong becomes the outcome of that one task.
 """
 
+import asyncio
 import logging
 import random
 import time
 import traceback
+from dataclasses import replace
 from typing import Any
 
-from . import callables, jsontext
+from . import callables, coroutines, jsontext, threadstops
+from .context import TaskContext
 from .exceptions import (
     AlligatorException,
+    ChildDied,
+    Discard,
     ForbiddenCallableError,
+    Interrupted,
     PayloadError,
+    Retry,
+    Snooze,
+    TaskCanceled,
+    TaskTimeout,
     UnknownCallableError,
     UnknownModuleError,
 )
-from .messages import Claim, Failure
-from .outcomes import Failed, Outcome, Retry, Snoozed, Succeeded
+from .messages import Claim, Failure, Payload
+from .outcomes import Canceled, Failed, Outcome, Released, Snoozed, Succeeded
+from .outcomes import Retry as Retried
 from .redaction import hide_password
 from .retry import check_backoff, delay_after
 from .tasks import Task
@@ -36,8 +46,45 @@ UNROUTABLE_GIVE_UP = 24 * 3600.0
 """Seconds after which a task whose function nobody can import fails."""
 
 
-def perform(claim: Claim, task_class: type[Task], policy: callables.Policy) -> Outcome:
-    """Load the task of ``claim``, run it and return what became of it."""
+def perform(
+    claim: Claim,
+    task_class: type[Task],
+    policy: callables.Policy,
+    context: TaskContext | None = None,
+) -> Outcome:
+    """Load the task of ``claim``, run it on this thread and return what became of it."""
+    context = context or TaskContext(claim)
+    task = load(claim, task_class, policy)
+    if not isinstance(task, Task):
+        return task
+    with policy.active():  # a retry is serialized, with whatever a hook has put in
+        return attempt(task, claim.attempts - claim.crashes, context)
+
+
+async def aperform(
+    claim: Claim, task_class: type[Task], policy: callables.Policy, context: TaskContext
+) -> Outcome:
+    """Do what :func:`perform` does, on the event loop that runs here."""
+    task = load(claim, task_class, policy)
+    if not isinstance(task, Task):
+        return task
+    failures = claim.attempts - claim.crashes
+    with policy.active():
+        try:
+            with context.current():
+                context.begin(task.task_id, task.timeout)
+                try:
+                    with context.stopped_by(coroutines.canceling()):
+                        value = await task.arun()
+                finally:
+                    context.end()
+        except BaseException as error:
+            return _after_error(task, failures, context, error)
+        return _succeeded(task, value, context)
+
+
+def load(claim: Claim, task_class: type[Task], policy: callables.Policy) -> Task | Outcome:
+    """Return the task of ``claim``, or the outcome when there is none that may run."""
     if claim.payload is None:
         return Failed(Failure("PayloadError", "The stored payload is gone."), started=False)
     if claim.expires_in is not None:
@@ -58,36 +105,100 @@ def perform(claim: Claim, task_class: type[Task], policy: callables.Policy) -> O
     except BaseException as error:  # a stored row, or code of the user, may do anything
         return Failed(_failure(error), error, started=False)
     task.queue = claim.queue
-    with policy.active():  # a retry is serialized, with whatever a hook has put in
-        return attempt(task, claim.attempts - claim.crashes)
+    return task
 
 
-def attempt(task: Task, failures: int) -> Outcome:
+def attempt(task: Task, failures: int, context: TaskContext) -> Outcome:
     """Run ``task`` once. ``failures`` counts its failed attempts if this one fails too."""
     try:
-        value = task.run()
+        value = run(task, context)
     except BaseException as error:  # SystemExit and the like fail the task, not the worker
-        return _after_failure(task, failures, error)
-    if not task.keep_result:
-        return Succeeded(value)
-    return _with_result(value)
+        return _after_error(task, failures, context, error)
+    return _succeeded(task, value, context)
 
 
-def _after_failure(task: Task, failures: int, error: BaseException) -> Outcome:
-    failure = _failure(error)
+def run(task: Task, context: TaskContext) -> Any:
+    """Run ``task`` on this thread in its context, which can stop it.
+
+    Raises:
+        BaseException: What the task raised.
+    """
+    with context.current():
+        context.begin(task.task_id, task.timeout)
+        return threadstops.call(context, task.run)
+
+
+def fallback(
+    claim: Claim, task_class: type[Task], policy: callables.Policy
+) -> tuple[float, Payload] | None:
+    """Return delay and payload of the next attempt if this one dies without a word, or None.
+
+    A process that dies runs no hooks, and cannot tell any more what was to become of its task.
+    """
+    if claim.payload is None:
+        return None
+    with policy.active():
+        task = task_class.deserialize(claim.payload)
+        if task.retries <= 0:
+            return None
+        outcome = _after_failure(task, claim.attempts - claim.crashes, Failure("", ""), ChildDied())
+    return (outcome.delay, outcome.payload) if isinstance(outcome, Retried) else None
+
+
+def _succeeded(task: Task, value: Any, context: TaskContext) -> Succeeded:
+    outcome = with_result(value) if task.keep_result else Succeeded(value)
+    return replace(outcome, completed=True) if context.completed else outcome
+
+
+def _after_error(task: Task, failures: int, context: TaskContext, error: BaseException) -> Outcome:
+    why = context.interruption
+    if why is not None and isinstance(error, Interrupted | asyncio.CancelledError):
+        return _after_interruption(task, failures, why, error)
+    match error:
+        case Snooze(delay=delay):
+            return Snoozed(delay, error)
+        case Discard():
+            return Failed(_failure(error, "discarded"), error)
+        case Retry(delay=delay):
+            return _after_failure(task, failures, _failure(error), error, delay)
+    return _after_failure(task, failures, _failure(error), error)
+
+
+def _after_interruption(
+    task: Task, failures: int, why: Interrupted, error: BaseException
+) -> Outcome:
+    where = _failure(error).traceback
+    match why:
+        case TaskTimeout():
+            failure = Failure("TaskTimeout", str(why), where, "timeout")
+            return _after_failure(task, failures, failure, error)
+        case TaskCanceled():
+            return Canceled(Failure("TaskCanceled", str(why), where, "canceled"), error)
+    return Released()
+
+
+def _after_failure(
+    task: Task,
+    failures: int,
+    failure: Failure,
+    error: BaseException,
+    delay: float | None = None,
+) -> Outcome:
     try:
         if task.retries <= 0:
             return Failed(failure, error)
         task.retries -= 1
         task.to_retrying()
-        delay = delay_after(max(1, failures), check_backoff(task.backoff))
+        if delay is None:
+            delay = delay_after(max(1, failures), check_backoff(task.backoff))
         payload = task.serialize()
     except Exception as problem:  # a hook may have made the task impossible to store
         return Failed(_failure(problem), error)
-    return Retry(delay, failure, payload, error)
+    return Retried(delay, failure, payload, error)
 
 
-def _with_result(value: Any) -> Succeeded:
+def with_result(value: Any) -> Succeeded:
+    """Return the success of a task whose result is kept, if it can be."""
     try:
         text = jsontext.dumps(value, "result")
     except PayloadError as error:
@@ -104,24 +215,19 @@ def _with_result(value: Any) -> Succeeded:
 def _unroutable(claim: Claim, error: AlligatorException) -> Outcome:
     """Put a task back that this worker cannot import: a newer worker may know it."""
     if claim.age >= UNROUTABLE_GIVE_UP:
-        failure = _failure(error)
-        return Failed(
-            Failure(failure.kind, failure.message, failure.traceback, "unroutable"),
-            error,
-            started=False,
-        )
+        return Failed(_failure(error, "unroutable"), error, started=False)
     logger.error("unroutable task %s (%s), put back: %s", claim.id, claim.func, error)
     delay = min(max(claim.age, UNROUTABLE_SHORTEST), UNROUTABLE_LONGEST)
     return Snoozed(delay * random.uniform(0.8, 1.2), error)
 
 
-def _failure(error: BaseException) -> Failure:
+def _failure(error: BaseException, reason: str | None = None) -> Failure:
     try:
         message = str(error)
     except Exception:  # the str of a foreign exception may do anything
         message = "<no message>"
     lines = traceback.format_exception(type(error), error, error.__traceback__)
-    return Failure(type(error).__name__, clean(message), clean("".join(lines)))
+    return Failure(type(error).__name__, clean(message), clean("".join(lines)), reason)
 
 
 def clean(text: str) -> str:

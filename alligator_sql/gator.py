@@ -117,6 +117,16 @@ class Gator(Enqueuer):
         return backends.build(conn_string, **self._backend_options)
 
     @property
+    def portable_options(self) -> dict[str, Any] | None:
+        """The options with which another process makes a gator like this one.
+
+        None when it cannot: an engine or a backend class is an object of this process.
+        """
+        if self.backend_class is not None or "engine" in self._backend_options:
+            return None
+        return {"allow": self.policy.allow, **self._backend_options}
+
+    @property
     def store(self) -> Backend:
         """The backend behind the common interface, also for a client of Alligator 1.0."""
         return self._store

@@ -89,6 +89,19 @@ def check_delay(seconds: float, name: str = "delay_by") -> Moment:
     return Moment(float(max(0.0, seconds)))
 
 
+def check_timeout(timeout: float | None) -> float | None:
+    """Return ``timeout`` if it is None or a number of seconds above 0.
+
+    Raises:
+        InvalidOptionError: It is not, or more than a hundred years.
+    """
+    if timeout is None:
+        return None
+    if not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST_DELAY:
+        raise InvalidOptionError(f"timeout={timeout!r}: give a number of seconds above 0, or None.")
+    return float(timeout)
+
+
 def check_moment(when: Due, name: str = "delay_until") -> Moment:
     """Return the moment that a Unix timestamp or an aware datetime names.
 

@@ -26,11 +26,14 @@ class Succeeded:
         value: What the function returned, in this process.
         result: The JSON text to keep, or None.
         problem: Why a result that was to be kept cannot be.
+        completed: The task has recorded this itself, in a transaction of its own. Once that is
+            committed the fence holds no more, which is no news then.
     """
 
     value: Any = None
     result: str | None = None
     problem: str | None = None
+    completed: bool = False
 
     @property
     def kept(self) -> bool:
@@ -89,12 +92,9 @@ class Settlement:
     Attributes:
         seconds: How long the task ran; None counts from its claim.
         ended: When it ended, on this process's monotonic clock: a batch is sent later.
-        completed: The task has recorded its success itself, in a transaction of its own. If
-            that was committed the fence holds no more, which is no news then.
     """
 
     claim: Claim
     outcome: Outcome
     seconds: float | None = None
     ended: float = field(default_factory=time.monotonic)
-    completed: bool = False

@@ -8,7 +8,7 @@ from typing import Any, Self
 from . import callables, coroutines, jsontext, options
 from .clock import SYSTEM_CLOCK
 from .constants import CANCELED, FAILED, RETRYING, SUCCESS, WAITING
-from .exceptions import InvalidOptionError, MultipleDelayError
+from .exceptions import InvalidOptionError, MultipleDelayError, Snooze
 from .ids import new_id
 from .messages import NOW, Moment, Payload
 from .retry import Backoff, check_backoff
@@ -49,7 +49,9 @@ class Task:
         priority: -32768 to 32767, higher runs first.
         backoff: Seconds between retries: None for exponential with jitter up to an hour,
             a number, or a list. ``0`` retries at once, as Alligator 1.0 did.
-        timeout: Not available yet; refused when the task is pushed.
+        timeout: Seconds that one attempt may take; then it is stopped and has failed. A
+            coroutine is cancelled, a child process killed, and in a thread ``TaskTimeout`` is
+            raised, at its next step in Python.
         expires: Do not start after this: seconds or a timedelta from now, or an aware datetime.
         unique_key: While a task with this key is live in the queue, no second one is stored.
         tags: Texts to find the task by in reports.
@@ -108,7 +110,7 @@ class Task:
         self.queue = None if queue is None else options.check_queue(queue)
         self.priority = options.check_priority(priority)
         self.backoff = check_backoff(backoff)
-        self.timeout = timeout
+        self.timeout = options.check_timeout(timeout)
         self.expires = None if expires is None else options.check_expiry(expires)
         self.unique_key = options.check_unique_key(unique_key)
         self.tags = options.check_tags(tags)
@@ -199,6 +201,8 @@ class Task:
                 stored[option] = value
         if self.backoff is not None:
             stored["backoff"] = self.backoff
+        if self.timeout is not None:
+            stored["timeout"] = self.timeout
         if self.delay_until is not None:
             stored["delay_until"] = self.delay_until
         return stored
@@ -243,15 +247,38 @@ class Task:
             if iscoroutine(result):
                 result = coroutines.run(result)
         except BaseException as error:
-            self.to_failed()
-            if self.on_error is not None:
-                self._run_hook(self.on_error, error)
+            self._fail(error)
             raise
+        return self._succeed(result)
+
+    async def arun(self) -> Any:
+        """Do what :meth:`run` does, on the event loop that runs here; hooks run there, too."""
+        func = self.called
+        try:
+            if self.on_start is not None:
+                self.on_start(self)
+            result = func(*self.func_args, **self.func_kwargs)
+            if iscoroutine(result):
+                result = await result
+        except BaseException as error:
+            self._fail(error)
+            raise
+        return self._succeed(result)
+
+    def _succeed(self, result: Any) -> Any:
         self.result = result
         self.to_success()
         if self.on_success is not None:
             self._run_hook(self.on_success, result)
         return result
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, Snooze):  # the task waits, nothing has failed
+            self.to_waiting()
+            return
+        self.to_failed()
+        if self.on_error is not None:
+            self._run_hook(self.on_error, error)
 
     def _run_hook(self, hook: Callable[..., Any], value: Any) -> None:
         try:

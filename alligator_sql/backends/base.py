@@ -22,7 +22,7 @@ from ..messages import (
     TaskRecord,
     WorkerRecord,
 )
-from ..outcomes import Settlement
+from ..outcomes import Settlement, Succeeded
 from .capabilities import Capabilities
 
 logger = logging.getLogger(__name__)
@@ -274,7 +274,9 @@ class Backend(ABC):
 def report_stale(settlements: Iterable[Settlement], applied: set[UUID]) -> None:
     """Log the outcomes that came too late: somebody else holds or has ended those tasks."""
     for settlement in settlements:
-        if settlement.claim.id not in applied and not settlement.completed:
+        outcome = settlement.outcome
+        expected = isinstance(outcome, Succeeded) and outcome.completed
+        if settlement.claim.id not in applied and not expected:
             logger.warning(
                 "stale outcome of task %s (lease %d) changed nothing: the lease was lost",
                 settlement.claim.id,

@@ -10,19 +10,22 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from enum import IntEnum
 from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from ..backends import Backend
-from ..exceptions import StoreUnavailableError
+from ..context import TaskContext
+from ..exceptions import LeaseLost, StoreUnavailableError, TaskCanceled, WorkerStopping
 from ..execution import clean
 from ..lease import Lease
 from ..messages import Claim, Failure
-from ..outcomes import Failed, Outcome, Released, Settlement
+from ..outcomes import Canceled, Failed, Outcome, Released, Settlement
 from .polling import Polling
 from .prefetch import LARGEST_BATCH, Prefetch
-from .runners.thread import Perform, ThreadRunner
+from .runners.base import Done, Runner
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,20 @@ STORE_PRECISION = 0.001
 """Seconds to which a store may round its clock; SQLite does."""
 LOOK_AHEAD_FROM = 0.1
 """Seconds: before pauses from this length on, the store is asked when the next task is due."""
+LAST_WORDS = 2.0
+"""Seconds that interrupted tasks get to end before they are released."""
+STUCK_INTERVAL = 1.0
+"""Seconds between two looks for tasks that do not stop."""
+
+
+class Urgency(IntEnum):
+    """How soon a worker is to end."""
+
+    NONE = 0
+    FINISH = 1
+    """Claim nothing more, let what runs come to its end."""
+    RELEASE = 2
+    """Interrupt what runs, and give it to others."""
 
 
 class Consumer:
@@ -48,7 +65,7 @@ class Consumer:
         queues: Their queues, in the order in which they are served.
         lease: The lease under which tasks are held.
         slots: How many tasks run at the same time.
-        perform: Runs a claim and returns its outcome.
+        make_runner: Returns what runs them, given a function that gets each outcome.
         polling: How long to wait before looking at an idle queue again.
         finished: Called with each claim and its outcome.
         listening: Tells whether something would wake this consumer.
@@ -62,7 +79,7 @@ class Consumer:
         queues: Sequence[str],
         lease: Lease,
         slots: int,
-        perform: Perform,
+        make_runner: Callable[[Done], Runner],
         polling: Polling,
         finished: Callable[[Claim, Outcome], None],
         listening: Callable[[], bool],
@@ -73,8 +90,8 @@ class Consumer:
         self._backend = backend
         self._queues = queues
         self._lease = lease
-        self._perform = perform
-        self._runner = ThreadRunner(slots, self._start, self._done)
+        self._slots = slots
+        self._runner = make_runner(self._done)
         self._prefetch = Prefetch(slots)
         self._polling = polling
         self._finished = finished
@@ -84,6 +101,10 @@ class Consumer:
         self._ended: deque[tuple[Claim, Outcome, float, float]] = deque()
         self._settlements: list[Settlement] = []
         self._known: set[UUID] = set()
+        self._canceled: set[UUID] = set()
+        self._lost = False
+        self._stuck = 0
+        self._next_stuck_look = 0.0
         self._oldest = 0.0
         self._stirred: SimpleQueue[None] = SimpleQueue()
         self._woken = False
@@ -107,14 +128,41 @@ class Consumer:
         self._stopping = True
         self._stir()
 
+    def lose(self) -> None:
+        """Forget what is held: the lease is lost, and others may have it by now."""
+        self._lost = True
+        for context in self._runner.running():
+            context.interrupt(LeaseLost("the lease of its worker was lost"))
+        self._stir()
+
+    def held(self) -> set[UUID]:
+        """Return what is held at this moment."""
+        return set(self._known)
+
+    def running(self) -> list[TaskContext]:
+        """Return the contexts of what runs at this moment."""
+        return self._runner.running()
+
+    def cancel(self, canceled: Collection[UUID]) -> None:
+        """Stop the tasks that somebody has canceled; those not started yet are not."""
+        self._canceled.update(canceled)
+        for context in self._runner.running():
+            if context.claim is not None and context.claim.id in canceled:
+                context.interrupt(TaskCanceled("canceled while it ran"))
+
+    def refusal(self, claim: Claim) -> Outcome | None:
+        """Return what becomes of a claim that must not be started any more, else None."""
+        if claim.worker != self._lease.worker:  # it may run elsewhere by now
+            return Released()
+        if claim.id in self._canceled:
+            failure = Failure("TaskCanceled", "canceled before it began", reason="canceled")
+            return Canceled(failure)
+        return None
+
     def _stir(self) -> None:
         # A SimpleQueue may be put to from a signal handler; an Event may not be set there.
         if self._stirred.empty():
             self._stirred.put(None)
-
-    def _start(self, claim: Claim) -> Outcome:
-        """Run a claim, unless its lease has ended meanwhile: then it may run elsewhere."""
-        return self._perform(claim) if claim.worker == self._lease.worker else Released()
 
     def _done(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
         self._ended.append((claim, outcome, seconds, time.monotonic()))
@@ -123,16 +171,16 @@ class Consumer:
 
     # The loop
 
-    def run(self, give_up: Callable[[], bool]) -> bool:
+    def run(self, urgency: Callable[[], Urgency]) -> bool:
         """Consume until stopped, and return whether everything that was held is settled.
 
         Args:
-            give_up: Once this is true after a stop, what still runs is released.
+            urgency: How soon to end, asked once :meth:`stop` was called.
         """
         self._runner.start()
         try:
             while True:
-                if self._stopping and give_up():
+                if self._stopping and urgency() >= Urgency.RELEASE:
                     return self._release_running()
                 if self._is_over():
                     return True
@@ -147,8 +195,13 @@ class Consumer:
         return self._stopping or limited or (self._burst and self._dry)
 
     def _turn(self) -> None:
+        if self._lost:
+            self._drop_all()
         self._collect()
         now = time.monotonic()
+        if now >= self._next_stuck_look:
+            self._next_stuck_look = now + STUCK_INTERVAL
+            self._stuck = self._runner.set_stuck_aside()
         if self._stopping or now - self._progress > STALLED_AFTER:
             self._hand_back(now)
         flush = self._must_flush(now)
@@ -168,13 +221,30 @@ class Consumer:
         while self._ended:
             claim, outcome, seconds, ended = self._ended.popleft()
             self._held -= 1
-            self._prefetch.observe(seconds)
             self._progress = time.monotonic()
+            if claim.worker != self._lease.worker:
+                self._finished(claim, Released())  # whoever holds it now says what became of it
+                continue
+            self._prefetch.observe(seconds)
             self._settle(Settlement(claim, outcome, seconds, ended))
             self._finished(claim, outcome)
             self._dry = False  # it may come back at once, or have enqueued others
             if self._burst:
                 self._next_look = self._progress
+
+    def _drop_all(self) -> None:
+        """Drop what nobody has heard of before the lease was lost: it does not count any more."""
+        self._lost = False
+        unstarted = self._runner.withdraw()
+        self._held -= len(unstarted)
+        self._claimed -= len(unstarted)
+        logger.warning(
+            "dropped %d outcomes and %d unstarted tasks with the lease",
+            len(self._settlements), len(unstarted),
+        )  # fmt: skip
+        self._settlements = []
+        self._known.clear()
+        self._canceled.clear()
 
     def _settle(self, settlement: Settlement) -> None:
         if not self._settlements:
@@ -196,7 +266,9 @@ class Consumer:
         """How many tasks to claim now; a flush is a good moment, it needs a transaction anyway."""
         if self._stopping or not (flush or self._woken or now >= self._next_look):
             return 0
-        wanted = self._prefetch.wanted(self._held)
+        if not self._lease.is_held:
+            return 0
+        wanted = self._prefetch.wanted(self._held - self._stuck)
         if self._max_tasks:
             wanted = min(wanted, self._max_tasks - self._claimed)
         return min(wanted, LARGEST_BATCH)
@@ -221,9 +293,11 @@ class Consumer:
             return
         self._woken = False
         next_due = self._next_due()
+        begins = self._held - self._stuck + wanted <= self._slots
         claims = self._backend.claim(
-            self._queues, wanted, self._lease.worker, settlements, thorough=self._burst
-        )
+            self._queues, wanted, self._lease.worker, settlements,
+            thorough=self._burst, begins=begins,
+        )  # fmt: skip
         self._settled(settlements)
         self._known.update(claim.id for claim in claims)
         self._held += len(claims)
@@ -233,15 +307,39 @@ class Consumer:
         if claims:
             self._progress = now
             self._polling.active()
-            self._runner.submit(claims)
+            self._submit(claims)
         if len(claims) == wanted:
             self._next_look = now
         else:
             pause = self._polling.pause(listening=self._listening())
             self._next_look = min(now + pause, next_due)
 
+    def _submit(self, claims: list[Claim]) -> None:
+        suspects = [claim for claim in claims if claim.suspect]
+        if suspects:
+            claims = [claim for claim in claims if not claim.suspect]
+            self._submit_suspects(suspects)
+        self._runner.submit(claims)
+
+    def _submit_suspects(self, suspects: list[Claim]) -> None:
+        """Announce suspects before they start, no more than can start soon; others go back."""
+        begin, back = suspects[: self._slots], suspects[self._slots :]
+        try:
+            held = self._backend.begin(begin)
+        except Exception as error:  # then none of them may start
+            logger.warning("could not announce %d suspects, they go back: %s", len(begin), error)
+            held = set()
+        back += [claim for claim in begin if claim.id not in held]
+        for claim in back:
+            self._settle(Settlement(claim, Released()))
+        self._held -= len(back)
+        self._claimed -= len(back)
+        self._runner.submit([claim for claim in begin if claim.id in held])
+
     def _settled(self, settlements: list[Settlement]) -> None:
-        self._known.difference_update(settlement.claim.id for settlement in settlements)
+        settled = {settlement.claim.id for settlement in settlements}
+        self._known -= settled
+        self._canceled -= settled
         self._settlements = []
 
     def _hand_back_lost_claims(self) -> None:
@@ -308,12 +406,22 @@ class Consumer:
             logger.exception("task %s cannot be ended", claim.id)
 
     def _release_running(self) -> bool:
-        """Give up whatever is held, in one write. Running threads end with the process."""
+        """Interrupt what runs, and give up whatever is held then, in one write.
+
+        Coroutines and children end at once. A thread is only told: it ends with the process.
+        """
         self._hand_back(time.monotonic())
-        running = self._runner.running()
+        for context in self._runner.running():
+            context.interrupt(WorkerStopping("its worker stops"))
+        deadline = time.monotonic() + LAST_WORDS
         self._collect()
+        while self._held and (rest := deadline - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._stirred.get(timeout=rest)
+            self._collect()
         ended = {settlement.claim.id for settlement in self._settlements}
-        left = [claim for claim in running if claim.id in self._known - ended]
+        running = [context.claim for context in self._runner.running()]
+        left = [claim for claim in running if claim is not None and claim.id in self._known - ended]
         logger.warning("releasing %d tasks that still run", len(left))
         for claim in left:
             self._settle(Settlement(claim, Released()))

@@ -8,20 +8,29 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import iscoroutinefunction
 from types import FrameType
 from typing import Any
 
+from .. import callables
+from ..completion import completion_of
 from ..constants import ALL
+from ..context import TaskContext
 from ..exceptions import InvalidOptionError
-from ..execution import perform
+from ..execution import aperform, perform
 from ..gator import Gator
 from ..lease import TTL, Lease
 from ..messages import Claim
 from ..options import check_queue
-from ..outcomes import Failed, Outcome, Retry, Settlement, Succeeded
+from ..outcomes import Canceled, Failed, Outcome, Retry, Settlement, Succeeded
 from ..redaction import hide_password
-from .consumer import Consumer
+from .consumer import Consumer, Urgency
 from .polling import Polling
+from .runners.base import Done, Runner
+from .runners.loop import LoopRunner
+from .runners.process import ChildLimits, process_runner
+from .runners.thread import ThreadRunner
+from .services.attendant import Attendant
 from .services.base import Service
 from .services.listener import Listener
 from .services.pruner import Pruner
@@ -30,6 +39,11 @@ from .services.rescuer import Rescuer
 LOGGER = "alligator_sql.worker"
 GRACE = 25.0
 """Seconds that running tasks get to finish after a stop."""
+AT_ONCE = 3
+"""The signal that ends the process without any further ado."""
+EXECUTORS = ("threads", "processes", "asyncio", "auto")
+"""Where tasks may run; see :class:`Worker`."""
+MEBIBYTE = 1024 * 1024
 
 
 class Worker:
@@ -50,7 +64,16 @@ class Worker:
             quarter of it; while nothing comes the pause doubles, to 1 s, or to 5 s while
             new tasks wake the worker.
         log_level: The level of ``worker.log``.
-        concurrency: How many tasks run at the same time, on threads.
+        concurrency: How many tasks run at the same time.
+        executor: Where they run. ``"threads"``: each on a thread; so do coroutines, which
+            share one event loop but keep a thread waiting. ``"processes"``: each in a child
+            process, for work of the processor and for what may crash. ``"asyncio"``: coroutine
+            functions on one event loop, thousands of them if need be; plain functions one at
+            a time on a thread beside it. ``"auto"``: coroutine functions on the event loop,
+            plain functions on threads, up to ``concurrency`` of each.
+        max_tasks_per_child: Replace a child process after so many tasks; 0 for never.
+        max_memory_per_child: Replace a child process once it uses more MiB than this after a
+            task; 0 for never.
         burst: Stop when nothing is due.
         grace: Seconds that running tasks get to finish after a stop.
         lease: Seconds after which the tasks of a worker that died are taken back.
@@ -71,6 +94,9 @@ class Worker:
         log_level: int | str = logging.INFO,
         *,
         concurrency: int = 1,
+        executor: str = "threads",
+        max_tasks_per_child: int = 0,
+        max_memory_per_child: float = 0,
         burst: bool = False,
         grace: float = GRACE,
         lease: float = TTL,
@@ -83,6 +109,8 @@ class Worker:
             ("max_tasks", max_tasks, 0),
             ("nap_time", nap_time, 0),
             ("concurrency", concurrency, 1),
+            ("max_tasks_per_child", max_tasks_per_child, 0),
+            ("max_memory_per_child", max_memory_per_child, 0),
             ("grace", grace, 0),
             ("lease", lease, 0.3),
             ("keep_success", keep_success, 0),
@@ -90,6 +118,13 @@ class Worker:
         ):
             if not isinstance(value, int | float) or not least <= value < math.inf:
                 raise InvalidOptionError(f"{name}={value!r}: give a number, at least {least}.")
+        if executor not in EXECUTORS:
+            raise InvalidOptionError(f"executor={executor!r}: give {', '.join(EXECUTORS)}.")
+        if executor != "processes" and (max_tasks_per_child or max_memory_per_child):
+            raise InvalidOptionError(
+                f"executor={executor!r} has no child processes: max_tasks_per_child and "
+                "max_memory_per_child are for executor='processes'."
+            )
         self.gator = gator
         self.max_tasks = int(max_tasks)
         self.to_consume = to_consume
@@ -97,6 +132,10 @@ class Worker:
         self.nap_time = nap_time
         self.log_level = log_level
         self.concurrency = int(concurrency)
+        self.executor = executor
+        self.child_limits = ChildLimits(
+            int(max_tasks_per_child), int(max_memory_per_child * MEBIBYTE)
+        )
         self.burst = burst
         self.grace = grace
         self.lease = lease
@@ -108,6 +147,8 @@ class Worker:
         self._signals = 0
         self._interrupted_at: float | None = None
         self._consumer: Consumer | None = None
+        self._attendant: Attendant | None = None
+        self._completion = completion_of(gator.store)
 
     def get_log(self, log_level: int | str) -> logging.Logger:
         """Return the logger of the worker, set to ``log_level``."""
@@ -127,14 +168,14 @@ class Worker:
             ends.insert(0, "stops when nothing is due")
         if self.max_tasks:
             ends.insert(0, f"stops after {self.max_tasks} tasks")
-        threads = "1 thread" if self.concurrency == 1 else f"{self.concurrency} threads"
+        slots = f"{self.concurrency} at a time, executor {self.executor}"
         store = hide_password(self.gator.conn_string) or self.gator.store.name
         self.log.info(
-            "%s consuming %s from %s with %s; %s",
+            "%s consuming %s from %s, %s; %s",
             self.ident(),
             ", ".join(self.queues),
             store,
-            threads,
+            slots,
             "; ".join(ends),
             extra={"queues": list(self.queues), "concurrency": self.concurrency, "store": store},
         )
@@ -169,8 +210,9 @@ class Worker:
         """Run tasks until stopped, or until ``max_tasks`` or ``burst`` ends it.
 
         The first SIGTERM or SIGINT stops claiming and hands back what has not started;
-        what runs may finish within ``grace``. Then, or at a second signal, the rest is
-        released to run elsewhere.
+        what runs may finish within ``grace``. Then, or at a second signal, the rest is told
+        to stop and released to run elsewhere. A third one ends the process at once, as a
+        crash would, with the exit code 128 + the number of the signal.
 
         Returns:
             0, the exit code of a stop in order.
@@ -184,14 +226,17 @@ class Worker:
         self._signals = 0
         self._interrupted_at = None
         self.starting()
-        with self._signal_handlers(), Lease(store, self.queues, self.lease) as lease:
+        with (
+            self._signal_handlers(),
+            Lease(store, self.queues, self.lease, self._lease_lost) as lease,
+        ):
             listener = Listener(store, self.queues, self._wake) if store.capabilities.wake else None
             self._consumer = Consumer(
                 store,
                 self.queues,
                 lease,
                 self.concurrency,
-                self._perform,
+                self._runner,
                 Polling(self.nap_time / 4),
                 self._finished,
                 lambda: listener is not None and listener.healthy,
@@ -200,15 +245,16 @@ class Worker:
             )
             if self._signals:  # one came before the consumer could hear it
                 self._consumer.stop()
-            services = self._services(listener)
+            services = self._services(listener, lease, self._consumer)
             for service in services:
                 service.start()
             try:
-                lease.holds = not self._consumer.run(self._give_up)
+                lease.holds = not self._consumer.run(self._urgency)
             finally:
                 for service in services:
                     service.stop()
                 self._consumer = None
+                self._attendant = None
         self.stopping()
         return 0
 
@@ -221,14 +267,60 @@ class Worker:
         with Lease(store, self.queues, self.lease) as lease:
             claims = store.claim(self.queues, 1, lease.worker, thorough=True)
             for claim in claims:
-                outcome = self._perform(claim)
+                outcome = self._perform(claim, self._context(claim))
                 store.ack([Settlement(claim, outcome)])
                 self._finished(claim, outcome)
             return bool(claims)
 
-    def _services(self, listener: Listener | None) -> list[Service]:
+    def _runner(self, done: Done) -> Runner:
+        match self.executor:
+            case "processes":
+                return process_runner(
+                    self.gator,
+                    self.concurrency,
+                    self.child_limits,
+                    self.log.getEffectiveLevel(),
+                    self._context,
+                    done,
+                    self._refusal,
+                )
+            case "asyncio" | "auto":
+                return LoopRunner(
+                    self.concurrency,
+                    1 if self.executor == "asyncio" else self.concurrency,
+                    self._is_coroutine,
+                    self._context,
+                    self._perform,
+                    self._aperform,
+                    done,
+                )
+        return ThreadRunner(self.concurrency, self._context, self._perform, done)
+
+    def _context(self, claim: Claim) -> TaskContext:
+        return TaskContext(claim, self._completion, reports=self.gator.store.capabilities.progress)
+
+    def _is_coroutine(self, claim: Claim) -> bool:
+        try:
+            with self.gator.policy.active():
+                return iscoroutinefunction(callables.resolve(claim.func))
+        except Exception:  # whoever runs it finds out, and says so
+            return False
+
+    def _services(
+        self, listener: Listener | None, lease: Lease, consumer: Consumer
+    ) -> list[Service]:
         store = self.gator.store
         services: list[Service] = [] if listener is None else [listener]
+        if store.capabilities.interrupt or store.capabilities.progress:
+            self._attendant = Attendant(
+                store,
+                self.lease,
+                lambda: lease.worker,
+                consumer.held,
+                consumer.running,
+                consumer.cancel,
+            )
+            services.append(self._attendant)
         if store.capabilities.lease:
             services.append(Rescuer(store, self.lease, self._wake))
         if store.capabilities.retention:
@@ -238,9 +330,23 @@ class Worker:
     def _wake(self) -> None:
         if self._consumer is not None:
             self._consumer.wake()
+        if self._attendant is not None:
+            self._attendant.wake()
 
-    def _perform(self, claim: Claim) -> Outcome:
-        return perform(claim, self.gator.task_class, self.gator.policy)
+    def _lease_lost(self) -> None:
+        if self._consumer is not None:
+            self._consumer.lose()
+
+    def _refusal(self, claim: Claim) -> Outcome | None:
+        return None if self._consumer is None else self._consumer.refusal(claim)
+
+    def _perform(self, claim: Claim, context: TaskContext) -> Outcome:
+        refused = self._refusal(claim)
+        return refused or perform(claim, self.gator.task_class, self.gator.policy, context)
+
+    async def _aperform(self, claim: Claim, context: TaskContext) -> Outcome:
+        refused = self._refusal(claim)
+        return refused or await aperform(claim, self.gator.task_class, self.gator.policy, context)
 
     def _finished(self, claim: Claim, outcome: Outcome) -> None:
         match outcome:
@@ -255,6 +361,9 @@ class Worker:
                     "failed: %s (task %s): %s", claim.func, claim.id, failure.message,
                     exc_info=exception, extra=_extra(claim),
                 )  # fmt: skip
+            case Canceled():
+                self.tasks_complete += 1
+                self.log.info("canceled: %s (task %s)", claim.func, claim.id, extra=_extra(claim))
             case Retry(delay=delay, exception=exception):
                 self.tasks_complete += 1
                 self.log.warning(
@@ -268,12 +377,13 @@ class Worker:
         except Exception:  # the task is done, whatever a subclass makes of its result
             self.log.exception("%s.result() failed", type(self).__name__)
 
-    def _give_up(self) -> bool:
-        """Say once that the worker stops; return whether running tasks have had their time."""
+    def _urgency(self) -> Urgency:
+        """Say once that the worker stops; return how soon it is to end."""
         if self._interrupted_at is None:
             self._interrupted_at = time.monotonic()
             self.interrupt()
-        return self._signals > 1 or time.monotonic() - self._interrupted_at >= self.grace
+        late = time.monotonic() - self._interrupted_at >= self.grace
+        return Urgency.RELEASE if late or self._signals > 1 else Urgency.FINISH
 
     @contextmanager
     def _signal_handlers(self) -> Iterator[None]:
@@ -282,7 +392,9 @@ class Worker:
             yield
             return
 
-        def handle(_number: int, _frame: FrameType | None) -> None:
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if self._signals >= AT_ONCE - 1:
+                os._exit(128 + number)
             self.stop()
 
         before = {

@@ -10,6 +10,7 @@ import pytest
 
 from alligator_sql import RETRYING, Task
 from alligator_sql.callables import Policy
+from alligator_sql.context import TaskContext
 from alligator_sql.execution import UNROUTABLE_GIVE_UP, attempt, clean, perform
 from alligator_sql.ids import new_id
 from alligator_sql.messages import Claim
@@ -91,7 +92,7 @@ def test_the_delay_follows_the_failures_and_not_the_crashes() -> None:
 def test_the_task_says_that_it_is_retrying() -> None:
     task = Task(retries=1)
     task.to_call(functions.fail)
-    assert isinstance(attempt(task, 1), Retry)
+    assert isinstance(attempt(task, 1, TaskContext()), Retry)
     assert task.status == RETRYING
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from ...messages import Claim, Ending, Failure, Message, Moment, Payload, TaskRecord
-from ...outcomes import Failed, Outcome, Released, Retry, Snoozed, Succeeded
+from ...outcomes import Canceled, Failed, Outcome, Released, Retry, Snoozed, Succeeded
 
 Arguments = list[str | bytes]
 
@@ -61,6 +61,8 @@ def outcome_arguments(outcome: Outcome) -> Arguments:
             return ["kept", result or "", problem or ""]
         case Failed(failure=failure, started=started):
             return ["failed", *_failure(failure), failure.reason or "", "1" if started else "0"]
+        case Canceled(failure=failure):
+            return ["canceled", *_failure(failure), failure.reason or ""]
         case Retry(delay=delay, failure=failure, payload=payload):
             new = (encode(payload), binary_mark(payload))
             return ["retry", milliseconds(delay), *new, *_failure(failure)]

@@ -5,40 +5,53 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from ...context import TaskContext
 from ...messages import Claim
-from ...outcomes import Outcome
-
-Perform = Callable[[Claim], Outcome]
-Done = Callable[[Claim, Outcome, float], None]
+from .base import Done, MakeContext, Perform, Runner, is_stuck, tell_stuck
 
 
-class ThreadRunner:
+class ThreadRunner(Runner):
     """A fixed number of threads that run claims in the order in which they came.
 
     The threads are daemons: a task that never ends must not keep a stopped worker alive.
 
     Args:
         slots: How many threads.
-        perform: Runs a claim and returns its outcome; never raises.
-        done: Called on the thread with the claim, its outcome and the seconds that it took.
+        context: Makes the context of a claim.
+        perform: Runs a claim.
+        done: Called with what became of it.
+        thread_done: Called on each thread at its end.
     """
 
-    def __init__(self, slots: int, perform: Perform, done: Done) -> None:
+    def __init__(
+        self,
+        slots: int,
+        context: MakeContext,
+        perform: Perform,
+        done: Done,
+        thread_done: Callable[[], None] | None = None,
+    ) -> None:
+        self._slots = slots
+        self._context = context
         self._perform = perform
         self._done = done
+        self._thread_done = thread_done
         self._waiting: deque[Claim] = deque()
-        self._running: dict[int, Claim] = {}
+        self._running: dict[threading.Thread, TaskContext] = {}
+        self._stuck: dict[threading.Thread, TaskContext] = {}
         self._changed = threading.Condition()
         self._stopping = False
-        self._threads = [
-            threading.Thread(target=self._work, args=(slot,), name=f"alligator-{slot}", daemon=True)
-            for slot in range(slots)
-        ]
+        self._started = 0
 
     def start(self) -> None:
         """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self._slots):
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        self._started += 1
+        name = f"alligator-{self._started}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, claims: list[Claim]) -> None:
         """Run ``claims`` as soon as threads are free."""
@@ -58,10 +71,24 @@ class ThreadRunner:
         """How many claims no thread has started."""
         return len(self._waiting)
 
-    def running(self) -> list[Claim]:
-        """Return the claims that run at this moment; some may be done already."""
+    def running(self) -> list[TaskContext]:
+        """Return what runs at this moment; some may be done already."""
         with self._changed:
-            return list(self._running.values())
+            return [*self._running.values(), *self._stuck.values()]
+
+    def set_stuck_aside(self) -> int:
+        """Start new threads for those that do not come back."""
+        with self._changed:
+            found = {
+                thread: context for thread, context in self._running.items() if is_stuck(context)
+            }
+            self._stuck |= found
+            for thread in found:
+                del self._running[thread]
+        for _ in found:
+            self._start_thread()
+        tell_stuck(found.values(), "its thread is stuck, another one takes its place")
+        return len(self._stuck)
 
     def stop(self) -> None:
         """Let the threads end once they have nothing to run."""
@@ -69,19 +96,32 @@ class ThreadRunner:
             self._stopping = True
             self._changed.notify_all()
 
-    def _work(self, slot: int) -> None:
-        while (claim := self._next(slot)) is not None:
-            started = time.perf_counter()
-            outcome = self._perform(claim)
-            self._done(claim, outcome, time.perf_counter() - started)
-            self._running.pop(slot, None)
+    def _work(self) -> None:
+        thread = threading.current_thread()
+        try:
+            while (found := self._next(thread)) is not None:
+                claim, context = found
+                started = time.perf_counter()
+                outcome = self._perform(claim, context)
+                self._done(claim, outcome, time.perf_counter() - started)
+                if not self._is_over(thread):
+                    return
+        finally:
+            if self._thread_done is not None:
+                self._thread_done()
 
-    def _next(self, slot: int) -> Claim | None:
+    def _next(self, thread: threading.Thread) -> tuple[Claim, TaskContext] | None:
         with self._changed:
             while not self._waiting:
                 if self._stopping:
                     return None
                 self._changed.wait()
             claim = self._waiting.popleft()
-            self._running[slot] = claim
-            return claim
+            context = self._running[thread] = self._context(claim)
+            return claim, context
+
+    def _is_over(self, thread: threading.Thread) -> bool:
+        """Note that the task of ``thread`` has ended; return whether the thread has a place."""
+        with self._changed:
+            self._stuck.pop(thread, None)
+            return self._running.pop(thread, None) is not None

@@ -21,6 +21,10 @@ local outcomes = {
         end
         finish(id, STATUS.failed, reason, ended)
     end },
+    canceled = { 4, function(id, ended, kind, message, traceback, reason)
+        remember_failure(task_key(id), kind, message, traceback)
+        finish(id, STATUS.canceled, reason, ended)
+    end },
     retry = { 6, function(id, _, delay, payload, binary, kind, message, traceback)
         local task = task_key(id)
         remember_failure(task, kind, message, traceback)

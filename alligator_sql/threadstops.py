@@ -1,0 +1,55 @@
+"""Raising an exception in another thread, at its next step in Python.
+
+CPython does that for us, and it is what it is: a thread that waits in C, in a ``sleep`` or
+for a socket, gets the exception when it comes back from there. A thread that never comes
+back never gets it.
+"""
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .context import TaskContext
+from .exceptions import Interrupted, WorkerStopping
+
+T = TypeVar("T")
+
+# A handle of our own: the types of arguments that others have set on theirs stay theirs.
+_set_async_exc = ctypes.PyDLL(None).PyThreadState_SetAsyncExc
+_set_async_exc.argtypes = [ctypes.c_ulong, ctypes.py_object]
+_NOTHING: Any = ctypes.py_object()
+
+
+def call(context: TaskContext, function: Callable[..., T], *args: Any) -> T:
+    """Call ``function`` on this thread; when ``context`` is interrupted that is raised in it.
+
+    Only a worker that stops is not: the task is told by its context then, and may finish.
+
+    Raises:
+        Interrupted: As an instance without a text; ``context.interruption`` has the reason.
+        BaseException: What the function raises.
+    """
+    thread = threading.get_ident()
+
+    def stop(why: Interrupted) -> None:
+        if not isinstance(why, WorkerStopping):
+            _set_async_exc(thread, type(why))
+
+    try:
+        with context.stopped_by(stop):
+            return function(*args)
+    finally:
+        _settle(context, thread)
+
+
+def _settle(context: TaskContext, thread: int) -> None:
+    """See that nothing is raised in this thread any more."""
+    while True:
+        try:
+            context.end()  # takes the lock, so nobody raises anything after it
+            if context.interruption is not None:
+                _set_async_exc(thread, _NOTHING)
+            return
+        except Interrupted:  # it was on its way
+            continue

@@ -1,0 +1,253 @@
+"""Running tasks in child processes: for work of the processor, and for what may crash.
+
+Each thread of the runner has a child of its own, started anew and not forked. What kills a
+child, or is killed with it, is one task and no other.
+"""
+
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ...context import TaskContext
+from ...exceptions import Interrupted, InvalidOptionError, TaskCanceled, TaskTimeout
+from ...gator import Gator
+from ...messages import Claim, Failure, Payload, Progress
+from ...outcomes import Canceled, Failed, Outcome, Released, Retry, Snoozed
+from .base import Done, MakeContext
+from .thread import ThreadRunner
+from .wire import Channel, Words, dump_claim, load_outcome, load_payload
+
+logger = logging.getLogger(__name__)
+
+CHILD = "alligator_sql.workers.runners.child"
+NO_CHILD_PAUSE = 5.0
+"""Seconds for which a task is put back when no process can be started for it."""
+END_PATIENCE = 5.0
+"""Seconds that an idle child gets to end before it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildLimits:
+    """When a child is replaced by a new one.
+
+    Attributes:
+        tasks: After so many tasks; 0 for never.
+        memory: Once it uses more bytes of memory than this after a task; 0 for never.
+    """
+
+    tasks: int = 0
+    memory: int = 0
+
+
+def process_runner(
+    gator: Gator,
+    slots: int,
+    limits: ChildLimits,
+    log_level: int,
+    context: MakeContext,
+    done: Done,
+    refusal: Callable[[Claim], Outcome | None],
+) -> ThreadRunner:
+    """Return a runner with ``slots`` child processes.
+
+    Args:
+        gator: Whose tasks are run; each child makes one like it.
+        slots: How many children.
+        limits: When a child is replaced.
+        log_level: What is logged in the children; the handlers are those of this process.
+        context: Makes the context of a claim.
+        done: Called with what became of a claim.
+        refusal: Returns what becomes of a claim that must not be started, else None.
+
+    Raises:
+        InvalidOptionError: A child could not make such a gator.
+    """
+    children = Children(_settings_of(gator, log_level), limits, refusal)
+    return ThreadRunner(slots, context, children.perform, done, children.end_own)
+
+
+def _settings_of(gator: Gator, log_level: int) -> Words:
+    options = gator.portable_options
+    if options is None:
+        raise InvalidOptionError(
+            "executor='processes': the child processes make a gator of their own, so give a "
+            "connection string, and neither an engine nor a backend class."
+        )
+    task_class = gator.task_class
+    name = f"{task_class.__module__}:{task_class.__qualname__}"
+    if task_class.__module__ == "__main__" or "<locals>" in name:
+        raise InvalidOptionError(
+            f"executor='processes': the child processes cannot import the task class {name}. Put "
+            "it into a module."
+        )
+    return {
+        "conn_string": gator.conn_string,
+        "task_class": name,
+        "options": options,
+        "log_level": log_level,
+        "path": sys.path,
+    }
+
+
+class Children:
+    """One child process for each thread that runs tasks."""
+
+    def __init__(
+        self,
+        settings: Words,
+        limits: ChildLimits,
+        refusal: Callable[[Claim], Outcome | None],
+    ) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._refusal = refusal
+        self._own = threading.local()
+
+    def perform(self, claim: Claim, context: TaskContext) -> Outcome:
+        """Run a claim in the child of this thread."""
+        refused = self._refusal(claim)
+        if refused is not None:
+            return refused
+        try:
+            child = self._child()
+        except OSError as error:
+            logger.error("cannot start a child process, task %s waits: %s", claim.id, error)
+            return Snoozed(NO_CHILD_PAUSE, error)
+        return child.run(claim, context)
+
+    def _child(self) -> "Child":
+        child: Child | None = getattr(self._own, "child", None)
+        if child is not None and child.is_worn(self._limits):
+            child.end()
+            child = None
+        if child is None:
+            child = self._own.child = Child(self._settings)
+        return child
+
+    def end_own(self) -> None:
+        """End the child of this thread."""
+        child: Child | None = getattr(self._own, "child", None)
+        if child is not None:
+            child.end()
+            self._own.child = None
+
+
+class Child:
+    """A child process.
+
+    Args:
+        settings: What it needs to know before its first task.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, settings: Words) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - a module of ours
+                    [sys.executable, "-m", CHILD, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    process_group=0,  # a Ctrl-C at the terminal is for the worker alone
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._channel = Channel(ours)
+        self._tasks = 0
+        self._memory = 0
+        self._is_alive = True
+        with suppress(OSError):  # that it is gone shows at its first task
+            self._channel.send(settings)
+
+    def run(self, claim: Claim, context: TaskContext) -> Outcome:
+        """Run a claim, and return what became of it, whatever becomes of the child."""
+        self._tasks += 1
+        retry: tuple[float, Payload] | None = None
+        with context.stopped_by(self._kill):
+            with suppress(OSError):
+                self._channel.send({"claim": dump_claim(claim)})
+            while (words := self._channel.receive()) is not None:
+                match words:
+                    case {"started": timeout, "retry": last_will}:
+                        context.begin(context.id, timeout)
+                        retry = last_will and (last_will[0], load_payload(last_will[1]) or "")
+                    case {"progress": [percent, message]}:
+                        context.said = Progress(percent, message)
+                    case {"log": record}:
+                        _log(record)
+                    case {"outcome": outcome, "memory": memory}:
+                        self._memory = memory
+                        context.end()
+                        return load_outcome(outcome)
+        context.end()
+        self._is_alive = False
+        self._channel.close()
+        return _after_death(self._process.wait(), context.interruption, retry)
+
+    def is_worn(self, limits: ChildLimits) -> bool:
+        """Whether another one is to take its place."""
+        return (
+            not self._is_alive
+            or 0 < limits.tasks <= self._tasks
+            or 0 < limits.memory < self._memory
+        )
+
+    def end(self) -> None:
+        """End an idle child: it goes when its parent's end is closed."""
+        if self._is_alive:
+            self._is_alive = False
+            self._channel.close()
+        try:
+            self._process.wait(END_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _kill(self, _why: Interrupted) -> None:
+        self._process.kill()
+
+
+def _after_death(
+    code: int, why: Interrupted | None, retry: tuple[float, Payload] | None
+) -> Outcome:
+    match why:
+        case None:
+            failure = Failure("ChildDied", _how_it_died(code))
+        case TaskTimeout():
+            failure = Failure("TaskTimeout", f"{why}; its process was killed", reason="timeout")
+        case TaskCanceled():
+            failure = Failure("TaskCanceled", f"{why}; its process was killed", reason="canceled")
+            return Canceled(failure)
+        case _:
+            return Released()
+    if retry is None:
+        return Failed(failure)
+    delay, payload = retry
+    return Retry(delay, failure, payload)
+
+
+def _how_it_died(code: int) -> str:
+    if code >= 0:
+        return f"The process that ran the task ended by itself, with the exit code {code}."
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = "; perhaps the system ran out of memory" if -code == signal.SIGKILL else ""
+    return f"The process that ran the task was ended by {name}{hint}."
+
+
+def _log(record: dict[str, Any]) -> None:
+    log = logging.getLogger(record["name"])
+    if log.isEnabledFor(record["levelno"]):
+        log.handle(logging.makeLogRecord(record))
