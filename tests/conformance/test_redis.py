@@ -6,7 +6,9 @@ import pytest
 
 from alligator_sql.backends import Backend
 from alligator_sql.backends.redis import RedisBackend
-from alligator_sql.testing.conformance import BackendConformance
+from alligator_sql.backends.redis import backend as backend_module
+from alligator_sql.outcomes import Settlement, Succeeded
+from alligator_sql.testing.conformance import BackendConformance, message
 from tests.helpers import wait_until
 from tests.redis_servers import RedisServer, advance
 
@@ -39,3 +41,19 @@ class TestCluster(TestRedis):
         yield cluster_server.dsn()
         with cluster_server.client() as client:
             client.flushall()
+
+    def test_a_batch_may_be_for_several_queues(
+        self, backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backend_module, "BATCH", 2)  # so that a queue takes several
+        sent = [message(queue) for _ in range(5) for queue in ("mail", "images", "reports")]
+        sent.append(message("images", task_id=sent[1].task_id))
+        for again in (False, True):
+            receipts = backend.enqueue(sent)
+            assert [receipt.id for receipt in receipts] == [one.id for one in sent]
+            assert [receipt.duplicate for receipt in receipts] == [again] * 15 + [True]
+        claims = self.claim_all(backend, "images", "reports", "mail")
+        assert [claim.queue for claim in claims] == ["images"] * 5 + ["reports"] * 5 + ["mail"] * 5
+        assert backend.ack([Settlement(claim, Succeeded()) for claim in claims]) == {
+            one.id for one in sent
+        }

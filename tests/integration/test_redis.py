@@ -223,7 +223,10 @@ def test_a_killed_server_has_everything_when_it_is_back(
     assert [claim.id for claim in claims] == [*(one.id for one in sent[1:]), late.id]
 
 
-def test_scripts_that_the_server_forgot_are_loaded_again(backend: RedisBackend) -> None:
+def test_scripts_that_the_server_forgot_are_loaded_again(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "BATCH", 1)  # so that they run in a transaction, too
     worker = worker_of(backend)
     for _ in range(2):
         backend.connections.call([("SCRIPT", "FLUSH")])

@@ -103,24 +103,35 @@ class RedisBackend(Backend):
     # Enqueueing
 
     def enqueue(self, messages: Sequence[Message], connection: Any = None) -> list[Receipt]:
-        """Store messages; sent again by itself when the answer is lost.
+        """Store messages, those of each queue all or none; sent again when the answer is lost.
+
+        Messages for several queues are not one atom: the queues are apart on a cluster, so they
+        are filled one after the other, and an error leaves the former ones filled. It is safe to
+        enqueue all of them again.
 
         Raises:
             QueueFull: The server has no memory left.
         """
         if connection is not None:
             raise self.cannot("join a transaction", CAN_JOIN)
-        self._announce(message.queue for message in messages)
+        queues: dict[str, list[Message]] = {}
+        for message in messages:
+            queues.setdefault(message.queue, []).append(message)
+        self._announce(queues)
+        receipts = {queue: self._enqueue(queue, those) for queue, those in queues.items()}
+        return [next(receipts[message.queue]) for message in messages]
+
+    def _enqueue(self, queue: str, messages: Sequence[Message]) -> Iterator[Receipt]:
         calls = []
         for batch in _batches(messages):
             arguments = [one for message in batch for one in records.arguments_of(message)]
-            calls.append(Call("enqueue", batch[0].queue, arguments))
+            calls.append(Call("enqueue", queue, arguments))
         repeated: list[Exception] = []
         answers = self._scripts.run_all(calls, atomic=len(calls) > 1, repeated=repeated.append)
-        return [
+        return (
             _receipt(message, answer, sent_before=bool(repeated))
             for message, answer in zip(messages, chain.from_iterable(answers), strict=True)
-        ]
+        )
 
     def _announce(self, queues: Iterable[str]) -> None:
         """Make sure that the names of ``queues`` are known, and the server is fit for them."""
@@ -344,12 +355,12 @@ class RedisBackend(Backend):
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Yield runs of messages of the same queue that one run of the script may store."""
+    """Yield runs of messages that one run of the script may store."""
     batch: list[Message] = []
     size = 0
     for message in messages:
         full = len(batch) >= BATCH or size + len(message.payload) > LARGEST_BATCH
-        if batch and (full or message.queue != batch[0].queue):
+        if batch and full:
             yield batch
             batch, size = [], 0
         batch.append(message)

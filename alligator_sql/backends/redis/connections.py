@@ -178,8 +178,8 @@ class Connections:
         text = str(error)
         if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:
             return QueueFull(
-                f"{self._shown} has reached its maxmemory; nothing was stored. Give it more, or "
-                "let workers empty the queue."
+                f"{self._shown} has reached its maxmemory and stores no more tasks. Give it more, "
+                "or let workers empty the queue."
             )
         if "WRONGTYPE" in text:
             return SchemaError(

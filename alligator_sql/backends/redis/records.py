@@ -54,22 +54,24 @@ def _moment(moment: Moment) -> str:
 
 def outcome_arguments(outcome: Outcome) -> Arguments:
     """Return the name of an outcome and the values that it needs, as ``ack.lua`` tells."""
+    values: Arguments
     match outcome:
         case Succeeded(kept=False):
-            return ["succeeded"]
+            values = ["succeeded"]
         case Succeeded(result=result, problem=problem):
-            return ["kept", result or "", problem or ""]
+            values = ["kept", result or "", problem or ""]
         case Failed(failure=failure, started=started):
-            return ["failed", *_failure(failure), failure.reason or "", "1" if started else "0"]
+            values = ["failed", *_failure(failure), failure.reason or "", "1" if started else "0"]
         case Canceled(failure=failure):
-            return ["canceled", *_failure(failure), failure.reason or ""]
+            values = ["canceled", *_failure(failure), failure.reason or ""]
         case Retry(delay=delay, failure=failure, payload=payload):
             new = (encode(payload), binary_mark(payload))
-            return ["retry", milliseconds(delay), *new, *_failure(failure)]
+            values = ["retry", milliseconds(delay), *new, *_failure(failure)]
         case Snoozed(delay=delay):
-            return ["snoozed", milliseconds(delay)]
+            values = ["snoozed", milliseconds(delay)]
         case Released():
-            return ["released"]
+            values = ["released"]
+    return values
 
 
 def _failure(failure: Failure) -> tuple[str, str, str]:

@@ -52,7 +52,8 @@ class Scripts:
             calls: What to run. They run one after the other.
             repeatable: Whether they may run again when the answer was lost.
             repeated: Called with the error before they do.
-            atomic: Whether nobody else may come in between.
+            atomic: Whether nobody else may come in between; they must be of one queue then,
+                because a cluster takes no transaction over several slots.
 
         Raises:
             StoreUnavailableError: The server does not answer, or cannot serve now.
