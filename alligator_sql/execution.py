@@ -47,13 +47,9 @@ UNROUTABLE_GIVE_UP = 24 * 3600.0
 
 
 def perform(
-    claim: Claim,
-    task_class: type[Task],
-    policy: callables.Policy,
-    context: TaskContext | None = None,
+    claim: Claim, task_class: type[Task], policy: callables.Policy, context: TaskContext
 ) -> Outcome:
     """Load the task of ``claim``, run it on this thread and return what became of it."""
-    context = context or TaskContext(claim)
     task = load(claim, task_class, policy)
     if not isinstance(task, Task):
         return task

@@ -10,19 +10,24 @@ from uuid import UUID
 from . import backends, callables, jsontext, options
 from .backends import Backend
 from .backends.legacy import adapt
+from .completion import completion_of
 from .constants import ALL, FAILED, SUCCESS
+from .context import TaskContext
 from .enqueuing import MAX_PAYLOAD, Enqueuer, Joined, run_now
 from .exceptions import (
+    Discard,
     InvalidOptionError,
     ResultTimeoutError,
     ResultUnavailableError,
+    Retry,
+    Snooze,
     TaskFailedError,
     UnknownBackendError,
     Unsupported,
 )
-from .execution import perform
+from .execution import perform, run
 from .lease import Lease
-from .messages import NOW, Claim, Ending, Message, Receipt, TaskRecord
+from .messages import Claim, Ending, Message, Moment, Receipt, TaskRecord
 from .outcomes import Failed, Outcome, Settlement, Snoozed, Succeeded
 from .tasks import Task
 
@@ -179,7 +184,8 @@ class Gator(Enqueuer):
     def pop(self) -> Any:
         """Run the first due task of the queue in this process and return its result.
 
-        Returns None when there is none, and when the task failed and is to be retried.
+        Returns None when there is none, and when the task is to run again: it failed with a
+        retry left, or has snoozed.
 
         Raises:
             BaseException: What the task raised, when no retry is left.
@@ -192,7 +198,8 @@ class Gator(Enqueuer):
         """Run the waiting task ``task_id`` now, due or not, and return its result.
 
         A pause of the queue does not keep it from running: you have named this very task.
-        Returns None when no such task waits, and when it failed and is to be retried.
+        Returns None when no such task waits, and when it is to run again: it failed with a
+        retry left, or has snoozed.
 
         Raises:
             BaseException: What the task raised, when no retry is left.
@@ -211,24 +218,26 @@ class Gator(Enqueuer):
 
     def _run(self, claim: Callable[[UUID], Sequence[Claim]]) -> Any:
         outcome: Outcome | None = None
+        completion = completion_of(self._store)
         with Lease(self._store, [self.queue_name]) as lease:
             for claimed in claim(lease.worker):
-                outcome = perform(claimed, self.task_class, self.policy)
+                context = TaskContext(claimed, completion)
+                outcome = perform(claimed, self.task_class, self.policy, context)
                 self._store.ack([Settlement(claimed, outcome)])
         match outcome:
             case Succeeded(value=value):
                 return value
             case Failed(failure=failure, exception=exception):
                 raise exception or _failed(Ending(FAILED, failure=failure))
-            case Snoozed(exception=exception):
-                raise exception
+            case Snoozed(exception=exception) if not isinstance(exception, Snooze):
+                raise exception  # nobody can import its function here
         return None
 
     def execute(self, task: Task) -> Any:
         """Run ``task`` in this process and return its result.
 
-        When it fails with retries left, an asynchronous task goes back to the queue and None
-        is returned; one with ``is_async=False`` is tried again at once.
+        When it fails with retries left or snoozes, an asynchronous task goes back to the queue
+        and None is returned; one with ``is_async=False`` is tried again at once.
 
         Raises:
             Exception: What the task raised, when no retry is left, or when it cannot go back
@@ -237,20 +246,32 @@ class Gator(Enqueuer):
         if not task.is_async:
             return run_now(task)
         try:
-            return task.run()
-        except Exception:
-            if task.retries <= 0:
+            return run(task, TaskContext())
+        except Snooze as verdict:
+            if not self._put_back(task, verdict.delay):
+                raise
+        except Exception as error:
+            if task.retries <= 0 or isinstance(error, Discard):
                 raise
             task.retries -= 1
             task.to_retrying()
-            task.due = NOW
-            [receipt] = self._send([self.message_of(task)])
-            if receipt.duplicate:
+            if not self._put_back(task, error.delay if isinstance(error, Retry) else 0.0):
                 raise
-            return None
+        return None
+
+    def _put_back(self, task: Task, delay: float) -> bool:
+        """Store ``task``, due after ``delay`` seconds; False when the store knows its id."""
+        task.due = Moment(delay)
+        [receipt] = self._send([self.message_of(task)])
+        return not receipt.duplicate
 
     def cancel(self, task_id: str) -> Task | None:
-        """Cancel the waiting task ``task_id`` and return it, or None when none waits.
+        """Cancel the task ``task_id`` and return it, or None when it neither waits nor runs.
+
+        One that waits has ended then. One that runs is told to stop, within the pause of its
+        worker's heartbeat at most: a coroutine is cancelled, a child process is killed, and in
+        a thread ``TaskCanceled`` is raised. What has ended by then has ended as it did. Where a
+        backend lacks the capability ``interrupt`` this is None for a task that runs.
 
         Raises:
             Unsupported: The backend cannot cancel.

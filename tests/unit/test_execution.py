@@ -41,7 +41,11 @@ def stored(func: Any, *args: Any, **options: Any) -> str | bytes:
 
 
 def run(payload: str | bytes | None, **changes: Any) -> Outcome:
-    return perform(claim_of(payload, **changes), Task, Policy())
+    return run_claim(claim_of(payload, **changes))
+
+
+def run_claim(claim: Claim, task_class: type[Task] = Task, policy: Policy | None = None) -> Outcome:
+    return perform(claim, task_class, policy or Policy(), TaskContext(claim))
 
 
 def test_a_task_that_succeeds() -> None:
@@ -167,7 +171,7 @@ class BrokenTask(Task):
 
 
 def test_a_task_class_that_cannot_store_a_retry() -> None:
-    outcome = perform(claim_of(stored(functions.fail, retries=3)), BrokenTask, Policy())
+    outcome = run_claim(claim_of(stored(functions.fail, retries=3)), BrokenTask)
     assert isinstance(outcome, Failed)
     assert (outcome.failure.kind, outcome.failure.message) == ("OSError", "no space")
 
@@ -202,7 +206,7 @@ class ExitingTask(Task):
 
 
 def test_a_task_class_that_exits_fails_the_task() -> None:
-    outcome = perform(claim_of("{}"), ExitingTask, Policy())
+    outcome = run_claim(claim_of("{}"), ExitingTask)
     assert isinstance(outcome, Failed)
     assert not outcome.started
 
@@ -211,7 +215,7 @@ def test_a_retry_is_stored_under_the_policy_that_allowed_the_task() -> None:
     policy = Policy(allow=["json"])
     with policy.active():
         payload = stored(json.loads, "no JSON", retries=1)
-    assert isinstance(perform(claim_of(payload), Task, policy), Retry)
+    assert isinstance(run_claim(claim_of(payload), policy=policy), Retry)
 
 
 def test_passwords_in_an_error_are_masked() -> None:
