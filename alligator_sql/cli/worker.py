@@ -35,6 +35,15 @@ class Level(StrEnum):
     CRITICAL = "CRITICAL"
 
 
+class Executor(StrEnum):
+    """Where tasks run."""
+
+    THREADS = "threads"
+    PROCESSES = "processes"
+    ASYNCIO = "asyncio"
+    AUTO = "auto"
+
+
 class LogFormat(StrEnum):
     """What a line of the log looks like."""
 
@@ -56,6 +65,33 @@ def run(
             "--concurrency", "-c", min=1, envvar="ALLIGATOR_CONCURRENCY", help="Tasks at a time."
         ),
     ] = 1,
+    executor: Annotated[
+        Executor,
+        typer.Option(
+            "--executor",
+            "-x",
+            case_sensitive=False,
+            envvar="ALLIGATOR_EXECUTOR",
+            help="Where tasks run; auto: coroutines on an event loop, the rest on threads.",
+        ),
+    ] = Executor.THREADS,
+    max_tasks_per_child: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            envvar="ALLIGATOR_MAX_TASKS_PER_CHILD",
+            help="With -x processes: replace a child after so many tasks; 0: never.",
+        ),
+    ] = 0,
+    max_memory_per_child: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="MIB",
+            envvar="ALLIGATOR_MAX_MEMORY_PER_CHILD",
+            help="With -x processes: replace a child that uses more MiB after a task; 0: never.",
+        ),
+    ] = 0,
     burst: Annotated[
         bool,
         typer.Option("--burst", envvar="ALLIGATOR_BURST", help="Stop when nothing is due."),
@@ -114,6 +150,16 @@ def run(
     names = [name.strip() for name in queues.split(",")]
     if not all(names):
         raise typer.BadParameter(f"an empty name in {queues!r}", param_hint="--queues")
+    if executor is not Executor.PROCESSES:
+        for option, value in (
+            ("--max-tasks-per-child", max_tasks_per_child),
+            ("--max-memory-per-child", max_memory_per_child),
+        ):
+            if value:
+                raise typer.BadParameter(
+                    f"-x {executor.value} has no child processes; it is for -x processes.",
+                    param_hint=option,
+                )
     set_up(log_level, log_format.value)
     # As the first process of a container nothing ends this one but its own handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -127,6 +173,9 @@ def run(
             to_consume=names,
             log_level=log_level.value,
             concurrency=concurrency,
+            executor=executor.value,
+            max_tasks_per_child=max_tasks_per_child,
+            max_memory_per_child=max_memory_per_child,
             burst=burst,
             grace=grace,
             lease=lease,

@@ -101,6 +101,15 @@ def test_queues_and_their_number_of_tasks(project, sqlite_dsn, enqueue):
     assert notes(project) == ["b", "d", "a"]
 
 
+@pytest.mark.parametrize("executor", ["threads", "processes", "asyncio", "auto"])
+def test_executors(executor, project, sqlite_dsn, enqueue):
+    enqueue("one")
+    result = run("worker", sqlite_dsn, "--burst", "-x", executor)
+    assert result.returncode == 0, result.stderr
+    assert f"executor {executor}" in result.stderr
+    assert notes(project) == ["one"]
+
+
 def test_allow_is_strict(project, sqlite_dsn, enqueue):
     enqueue("one")
     result = run("worker", sqlite_dsn, "--burst", "--allow", "myapp.*", "--allow", "other.*")
@@ -189,6 +198,10 @@ def test_a_missing_schema_is_said_at_once(project, empty_postgres_dsn):
         ("sqlite:///x.db", "--log-level", "LOUD"),
         ("sqlite:///x.db", "--log-format", "xml"),
         ("sqlite:///x.db", "--nonsense"),
+        ("sqlite:///x.db", "-x", "fibers"),
+        ("sqlite:///x.db", "-x", "processes", "--max-memory-per-child", "nan"),
+        ("sqlite:///x.db", "-x", "auto", "--max-tasks-per-child", "5"),
+        ("sqlite:///x.db", "--max-memory-per-child", "100"),
     ],
 )
 def test_usage_errors(arguments, project):
