@@ -1,0 +1,112 @@
+"""The stores that the model is compared with, each emptied for every example."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+from psycopg import sql
+
+from alligator_sql.backends import Backend
+from alligator_sql.backends.locmem import LocalMemoryBackend
+from alligator_sql.backends.sql import SQLBackend
+from alligator_sql.testing.clock import ManualClock, advance
+
+
+class Store(Protocol):
+    """A store that several workers share.
+
+    Attributes:
+        is_exact: Each claim takes the first of what is due. Otherwise only the first claim
+            of a process does; the others may go on where the last one ended.
+    """
+
+    is_exact: bool
+
+    def process(self) -> Backend:
+        """Return a backend as one more process would have it."""
+        ...
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LocalMemoryStore:
+    """A dict with a clock of its own."""
+
+    is_exact = True
+    _numbers = count(1)
+
+    def __init__(self) -> None:
+        self._clock = ManualClock()
+        self._conn_string = f"locmem://model-{next(self._numbers)}"
+
+    def process(self) -> Backend:
+        return LocalMemoryBackend(self._conn_string, clock=self._clock)
+
+    def advance(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+
+    def close(self) -> None:
+        """Leave it to the end of the process."""
+
+
+class SQLStore:
+    """An empty database."""
+
+    def __init__(self, dsn: str, *, is_exact: bool) -> None:
+        self.is_exact = is_exact
+        self._dsn = dsn
+        self._processes = [SQLBackend(dsn)]
+
+    def process(self) -> Backend:
+        backend = SQLBackend(self._dsn)
+        self._processes.append(backend)
+        return backend
+
+    def advance(self, seconds: float) -> None:
+        advance(self._processes[0], seconds)
+
+    def close(self) -> None:
+        for backend in self._processes:
+            backend.close()
+
+
+@contextmanager
+def sqlite(template: Path, folder: Path) -> Iterator[Store]:
+    path = folder / "model.db"
+    shutil.copy(template, path)
+    store = SQLStore(f"sqlite:///{path}", is_exact=True)
+    try:
+        yield store
+    finally:
+        store.close()
+        for file in folder.glob("model.db*"):
+            file.unlink()
+
+
+@contextmanager
+def postgresql(dsn: str) -> Iterator[Store]:
+    store = SQLStore(dsn, is_exact=False)
+    try:
+        yield store
+    finally:
+        store.close()
+        _empty(dsn)
+
+
+def _empty(dsn: str) -> None:
+    """Delete every row, which is quicker for few rows than to truncate."""
+    with psycopg.connect(dsn) as connection:
+        tables = connection.execute(
+            "select tablename from pg_tables where schemaname = 'public'"
+            " and tablename not like '%version%'"
+        ).fetchall()
+        for (table,) in tables:
+            connection.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))

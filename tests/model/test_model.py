@@ -1,0 +1,360 @@
+"""Every backend with leases does what the model says, whatever happens in whatever order.
+
+``ALLIGATOR_MODEL_EXAMPLES=2000`` asks for more runs than usual, with new ones each time.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from alligator_sql.backends import Backend
+from alligator_sql.constants import CANCELED, FAILED, SUCCESS
+from alligator_sql.ids import id_of, new_id
+from alligator_sql.messages import Claim, Failure, Message, Moment, TaskRecord, WorkerRecord
+from alligator_sql.outcomes import (
+    Canceled,
+    Failed,
+    Outcome,
+    Released,
+    Retry,
+    Settlement,
+    Snoozed,
+    Succeeded,
+)
+
+from . import stores
+from .model import Model, Task
+
+# Time passes in hundreds of seconds, and whatever has a time has it at half a hundred: so the
+# few seconds that an example really takes decide nothing.
+STEP = 100.0
+TTL = 350.0
+KEEP_SUCCESS, KEEP_FAILED = 150.0, 450.0
+TOLERANCE = 40.0
+MAX_CRASHES = 3
+
+WORKERS = ("ann", "bob", "cleo")
+QUEUES = ("mail", "pictures")
+FAILURE = Failure("ValueError", "no such follower", reason="discarded")
+
+workers = st.sampled_from(WORKERS)
+queues = st.sampled_from(QUEUES)
+delays = st.sampled_from([0.0, 50.0, 250.0])
+outcomes = st.one_of(
+    st.just(Succeeded()),
+    st.builds(Failed, st.just(FAILURE), started=st.booleans()),
+    st.builds(Canceled, st.just(FAILURE)),
+    st.builds(Retry, delays, st.just(FAILURE), st.sampled_from(["second", "third"])),
+    st.builds(Snoozed, delays, st.just(ValueError("later"))),
+    st.just(Released()),
+)
+seconds = st.sampled_from([None, 1.0])
+
+
+class Tasks(RuleBasedStateMachine):
+    """Several workers on one store, and what they know: every claim that they ever got."""
+
+    ids = Bundle("ids")
+    claims = Bundle("claims")
+    settled = Bundle("settled")
+
+    def __init__(self, opened: AbstractContextManager[stores.Store]) -> None:
+        super().__init__()
+        self._stack = ExitStack()
+        self.store = self._stack.enter_context(opened)
+        self.model = Model(MAX_CRASHES)
+        self.backends = {name: self.store.process() for name in WORKERS}
+        self.incarnations: dict[str, UUID] = {}
+        self.known: dict[UUID, TaskRecord | None] = {}
+        for name in WORKERS:
+            self._join(name)
+
+    def teardown(self) -> None:
+        self._stack.close()
+
+    @property
+    def backend(self) -> Backend:
+        return self.backends[WORKERS[0]]
+
+    # Producers
+
+    @rule(
+        target=ids,
+        count=st.integers(1, 3),
+        queue=queues,
+        priority=st.sampled_from([0, 5, -5]),
+        delay=delays,
+        expires=st.sampled_from([None, 150.0]),
+        unique_key=st.sampled_from([None, None, "a key"]),
+    )
+    def enqueue(self, count, queue, priority, delay, expires, unique_key):
+        messages = [
+            Message(
+                id=(task_id := new_id()),
+                task_id=str(task_id),
+                queue=queue,
+                func="tests.tasks:send",
+                payload=f"payload {number}",
+                priority=priority,
+                due=Moment(delay),
+                expires=None if expires is None else Moment(expires),
+                unique_key=unique_key,
+            )
+            for number in range(count)
+        ]
+        self._enqueue(messages)
+        return multiple(*(message.id for message in messages))
+
+    @rule(task_id=ids, queue=queues)
+    def enqueue_again(self, task_id, queue):
+        self._enqueue([Message(task_id, str(task_id), queue, "tests.tasks:send", "again")])
+
+    def _enqueue(self, messages: Sequence[Message]) -> None:
+        receipts = self.backend.enqueue(messages)
+        existing = [self.model.enqueue(message) for message in messages]
+        assert [receipt.duplicate for receipt in receipts] == [one is not None for one in existing]
+        if len(messages) == 1 and existing[0] is not None:
+            (receipt,) = receipts
+            assert (receipt.id, receipt.payload) == (existing[0].message.id, existing[0].payload)
+        self.known.update(dict.fromkeys(message.id for message in messages))
+
+    # Workers
+
+    @rule(
+        target=claims,
+        name=workers,
+        names=st.permutations(QUEUES),
+        limit=st.integers(1, 4),
+        begins=st.booleans(),
+        is_new_process=st.booleans(),
+    )
+    def claim(self, name, names, limit, begins, is_new_process):
+        begins = begins or not self.backend.capabilities.interrupt
+        if is_new_process:
+            self.backends[name] = self.store.process()
+        worker = self.incarnations[name]
+        claims = self.backends[name].claim(names, limit, worker, thorough=True, begins=begins)
+        due = [task for queue in names for task in self._in_order(self.model.due(queue, worker))]
+        taken = [self.model.tasks.get(claim.id) for claim in claims]
+        if self.store.is_exact or is_new_process:
+            assert taken == due[:limit]
+        else:
+            assert taken == [task for task in due if task in taken]
+            assert bool(due) == bool(taken)
+            assert len(taken) <= limit
+        self._hold(claims, worker, begins=begins)
+        return multiple(*claims)
+
+    def _in_order(self, tasks: list[Task]) -> list[Task]:
+        """Sort by priority, due time and id; the model knows the time less exactly."""
+
+        def order(task: Task) -> tuple[int, datetime, UUID]:
+            record = self.known[task.message.id]
+            assert record is not None
+            return -task.message.priority, record.run_at, task.message.id
+
+        return sorted(tasks, key=order)
+
+    @rule(target=claims, name=workers, task_id=ids)
+    def claim_one(self, name, task_id):
+        worker = self.incarnations[name]
+        claim = self.backends[name].claim_one("", str(task_id), worker)
+        task = self.model.tasks.get(task_id)
+        assert (claim is not None) == (task is not None and task.is_waiting)
+        claims = [] if claim is None else [claim]
+        self._hold(claims, worker, begins=True)
+        return multiple(*claims)
+
+    def _hold(self, claims: Sequence[Claim], worker: UUID, *, begins: bool) -> None:
+        for claim in claims:
+            task = self.model.tasks[claim.id]
+            self.model.hold(task, worker, begins=begins)
+            assert (claim.queue, claim.payload) == (task.message.queue, task.payload)
+            assert (claim.lease, claim.worker) == (task.lease, worker)
+            assert (claim.attempts, claim.crashes) == (task.attempts, task.crashes)
+            assert claim.suspect == task.is_suspect
+            assert _near(claim.age, self.model.now - task.created_at)
+            assert _near(claim.expires_in, task.expires_at and task.expires_at - self.model.now)
+
+    @precondition(lambda self: self.backend.capabilities.interrupt)
+    @rule(claims_=st.lists(claims, min_size=1, max_size=3, unique_by=lambda claim: claim.id))
+    def begin(self, claims_):
+        suspects = [claim for claim in claims_ if claim.suspect]
+        assert self.backend.begin(suspects) == self.model.begin(suspects)
+
+    @rule(target=settled, claim=consumes(claims), outcome=outcomes, seconds=seconds)
+    def settle(self, claim, outcome, seconds):
+        self._ack([Settlement(claim, outcome, seconds)])
+        return claim
+
+    @rule(claim=settled, outcome=outcomes)
+    def settle_again(self, claim, outcome):
+        self._ack([Settlement(claim, outcome)])
+
+    @rule(
+        batch=st.lists(
+            st.tuples(claims, outcomes), min_size=2, max_size=4, unique_by=lambda one: one[0].id
+        )
+    )
+    def settle_many(self, batch):
+        self._ack([Settlement(claim, outcome) for claim, outcome in batch])
+
+    def _ack(self, settlements: Sequence[Settlement]) -> None:
+        if not self.backend.capabilities.interrupt:
+            settlements = [s for s in settlements if not isinstance(s.outcome, Canceled)]
+        applied = {one.claim.id for one in settlements if self.model.settle(one)}
+        assert self.backend.ack(settlements) == applied
+
+    @rule(name=workers, forgets=st.booleans())
+    def reconcile(self, name, forgets):
+        worker = self.incarnations[name]
+        held = [task.message.id for task in self.model.held(worker)][forgets:]
+        lost = self.backends[name].reconcile(worker, held)
+        assert set(lost) == self.model.reconcile(worker, held)
+
+    @rule(name=workers)
+    def heartbeat(self, name):
+        record = _record(self.incarnations[name])
+        renewed = self.backends[name].heartbeat(record)
+        assert renewed == self.model.heartbeat(record.id, TTL)
+        if not renewed:
+            self._join(name)
+
+    @rule(name=workers)
+    def lose_the_lease(self, name):
+        worker = self.incarnations[name]
+        self.backends[name].leave(worker, holds=True)
+        self.model.leave(worker)
+
+    @rule(name=workers)
+    def leave(self, name):
+        worker = self.incarnations[name]
+        self.backends[name].leave(worker, holds=bool(self.model.held(worker)))
+        self.model.leave(worker)
+        self._join(name)
+
+    def _join(self, name: str) -> None:
+        worker = self.incarnations[name] = uuid4()
+        assert self.backends[name].heartbeat(_record(worker), first=True)
+        self.model.join(worker, TTL)
+
+    @rule(name=workers)
+    def rescue(self, name):
+        rescued = self.backends[name].rescue(MAX_CRASHES)
+        assert sorted(rescued) == sorted(self.model.rescue())
+
+    # Operators
+
+    @rule(task_id=ids)
+    def cancel(self, task_id):
+        t = self.model.tasks.get(task_id)
+        if not self.backend.capabilities.interrupt and t and t.is_live and not t.is_waiting:
+            return
+        assert self.backend.cancel("", str(task_id)) == self.model.cancel(task_id)
+
+    @rule(task_id=ids)
+    def retry(self, task_id):
+        assert self.backend.retry("", str(task_id)) == self.model.retry(task_id)
+
+    @rule(queue=queues)
+    def pause(self, queue):
+        self.backend.pause(queue)
+        self.model.paused.add(queue)
+
+    @rule(queue=queues)
+    def resume(self, queue):
+        self.backend.resume(queue)
+        self.model.paused.discard(queue)
+
+    @rule(queue=queues)
+    def drop_all(self, queue):
+        self.backend.drop_all(queue)
+        self.model.drop_all(queue)
+
+    @rule()
+    def prune(self):
+        keep = {SUCCESS: KEEP_SUCCESS, FAILED: KEEP_FAILED, CANCELED: KEEP_FAILED}
+        assert self.backend.prune(KEEP_SUCCESS, KEEP_FAILED) == self.model.prune(keep)
+
+    @rule(steps=st.sampled_from([1, 4]))
+    def let_time_pass(self, steps):
+        self.store.advance(steps * STEP)
+        self.model.now += steps * STEP
+
+    # What the store says
+
+    @invariant()
+    def every_task_is_as_in_the_model(self):
+        for task_id in self.known:
+            record = self.known[task_id] = self.backend.find(str(task_id))
+            task = self.model.tasks.get(task_id)
+            assert (record is None) == (task is None)
+            if record is not None and task is not None:
+                self._compare(record, task)
+
+    def _compare(self, record: TaskRecord, task: Task) -> None:
+        assert (record.status, record.reason) == (task.status, task.reason)
+        assert (record.attempts, record.crashes) == (task.attempts, task.crashes)
+        assert record.worker_id == task.worker
+        assert (record.started_at is not None) == task.has_begun
+        assert (record.finished_at is not None) == (task.finished_at is not None)
+        due_in = (record.run_at - record.created_at).total_seconds()
+        assert _near(due_in, task.run_at - task.created_at)
+
+    @invariant()
+    def every_queue_is_as_in_the_model(self):
+        for queue in QUEUES:
+            assert self.backend.len(queue) == len(self.model.waiting(queue))
+            assert self.backend.is_paused(queue) == (queue in self.model.paused)
+            assert _near(self.backend.due_in([queue]), self.model.due_in(queue))
+
+
+def _record(worker: UUID) -> WorkerRecord:
+    return WorkerRecord(worker, "host", 1, QUEUES, TTL)
+
+
+def _near(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) < TOLERANCE
+
+
+def _check(opened: Callable[[], AbstractContextManager[stores.Store]], examples: int) -> None:
+    more = int(os.environ.get("ALLIGATOR_MODEL_EXAMPLES", "0"))
+    profile = settings(
+        max_examples=more or examples,
+        derandomize=not more,
+        stateful_step_count=50 if more else 30,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(lambda: Tasks(opened()), settings=profile)
+
+
+def test_local_memory_does_what_the_model_says():
+    _check(lambda: nullcontext(stores.LocalMemoryStore()), 150)
+
+
+def test_sqlite_does_what_the_model_says(upgraded_sqlite, tmp_path):
+    _check(lambda: stores.sqlite(upgraded_sqlite, tmp_path), 40)
+
+
+def test_postgresql_does_what_the_model_says(postgres18_dsn):
+    _check(lambda: stores.postgresql(postgres18_dsn), 40)
