@@ -191,7 +191,9 @@ class Gator(Enqueuer):
             BaseException: What the task raised, when no retry is left.
         """
         return self._run(
-            lambda worker: self._store.claim([self.queue_name], 1, worker, thorough=True)
+            lambda worker: self._store.claim(
+                [self.queue_name], 1, worker, thorough=True, begins=True
+            )
         )
 
     def get(self, task_id: str) -> Any:
@@ -221,6 +223,8 @@ class Gator(Enqueuer):
         completion = completion_of(self._store)
         with Lease(self._store, [self.queue_name]) as lease:
             for claimed in claim(lease.worker):
+                if claimed.suspect and not self._store.begin([claimed]):
+                    continue
                 context = TaskContext(claimed, completion)
                 outcome = perform(claimed, self.task_class, self.policy, context)
                 self._store.ack([Settlement(claimed, outcome)])

@@ -15,6 +15,7 @@ from ..exceptions import Unsupported
 from ..messages import (
     Claim,
     Ending,
+    Failure,
     Message,
     Payload,
     Progress,
@@ -28,6 +29,8 @@ from .capabilities import Capabilities
 logger = logging.getLogger(__name__)
 
 DAY = 86_400.0
+CANCELED_REASON = "canceled"
+"""Why a task ended that somebody had canceled, as a word."""
 CAN_JOIN = "PostgreSQL (postgresql://) and SQLite (sqlite:///) can"
 
 
@@ -157,15 +160,17 @@ class Backend(ABC):
     def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
         """Hold the waiting task ``task_id``, due or not; None when there is none.
 
-        A pause of its queue does not matter: whoever names a task wants that one. ``queue``
-        is where to look, for stores that cannot find a task by its id alone.
+        It begins at once, even a suspect, which is none any more. A pause of its queue does not
+        matter: whoever names a task wants that one. ``queue`` is where to look, for stores that
+        cannot find a task by its id alone.
         """
         raise self.cannot("claim a task by its id")
 
     def begin(self, claims: Sequence[Claim]) -> set[UUID]:
         """Note that these suspects start now, and return the ids of those that are still held.
 
-        The others must not be started: their fence no longer holds.
+        The others must not be started: their fence no longer holds. Those that start are no
+        suspects any more; every outcome but ``Released`` ends the suspicion as well.
         """
         raise self.cannot("note that a task begins")
 
@@ -173,7 +178,9 @@ class Backend(ABC):
         """End the waiting task ``task_id`` as canceled and return its payload, or None.
 
         With the capability ``interrupt`` a running task is marked, its worker is woken, and
-        its payload is returned as well: :meth:`canceled` tells the worker.
+        its payload is returned as well: :meth:`canceled` tells the worker. The mark is a wish.
+        A success or failure that comes meanwhile stands; but where the task would wait again,
+        because of a retry, a snooze, a release or a rescue, it ends as canceled instead.
         """
         raise self.cannot("cancel a task")
 
@@ -184,15 +191,18 @@ class Backend(ABC):
     def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> None:
         """Keep what running tasks of ``worker`` say of their progress, for :meth:`find`.
 
-        What is said of a task that the worker holds no longer changes nothing.
+        What is said of a task that the worker holds no longer changes nothing. It is forgotten
+        when the task is put back, and when it ends.
         """
         raise self.cannot("keep the progress of a task")
 
     def complete(self, settlement: Settlement, connection: Any) -> bool:
-        """Record an outcome in the transaction of ``connection``, and return whether that did.
+        """Record a success in the transaction of ``connection``, and return whether that did.
 
-        False says that the fence does not hold: somebody else has the task. Nothing is
-        committed, rolled back or announced here.
+        False says that it may not count, and that nothing was changed: somebody else has the
+        task, or the lease of the worker has ended, so that somebody may take it at any moment.
+        Nothing is committed, rolled back or announced here. The same settlement is
+        acknowledged later as usual, which changes nothing if the transaction was committed.
 
         Raises:
             Unsupported: This backend cannot join a transaction, or not this connection.
@@ -254,7 +264,8 @@ class Backend(ABC):
 
         Each that had begun counts one crash more; with ``max_crashes`` of them it fails as
         quarantined, with the last worker, its host and its process id. The others become
-        suspects, see :meth:`claim`.
+        suspects, see :meth:`claim`, and their attempt is given back. Those that were canceled
+        while they ran end as canceled, whatever they count.
         """
         raise self.cannot("take back the tasks of dead workers")
 
@@ -269,6 +280,16 @@ class Backend(ABC):
         """Return the error that says that this backend cannot do ``what``."""
         hint = f" {who_can}." if who_can else ""
         return Unsupported(f"The {self.name} backend cannot {what}.{hint}")
+
+
+def quarantined(crashes: int, worker: UUID, host: str | None, pid: int | None) -> Failure:
+    """Return why a task ends that was running when its workers died.
+
+    ``host`` and ``pid`` are None when nobody knows any more where the last one ran.
+    """
+    where = f" on {host} with process id {pid}" if host is not None else ""
+    text = f"{crashes} workers died while they ran this task; the last was {worker}{where}."
+    return Failure("WorkerDied", text, reason="quarantined")
 
 
 def report_stale(settlements: Iterable[Settlement], applied: set[UUID]) -> None:

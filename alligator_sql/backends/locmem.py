@@ -5,7 +5,7 @@ around a dict. Gators with the same connection string share their tasks.
 """
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -32,12 +32,22 @@ from ..messages import (
     Message,
     Moment,
     Payload,
+    Progress,
     Receipt,
     TaskRecord,
     WorkerRecord,
 )
-from ..outcomes import Failed, Outcome, Released, Retry, Settlement, Snoozed, Succeeded
-from .base import CAN_JOIN, Backend, report_stale
+from ..outcomes import (
+    Canceled,
+    Failed,
+    Outcome,
+    Released,
+    Retry,
+    Settlement,
+    Snoozed,
+    Succeeded,
+)
+from .base import CAN_JOIN, CANCELED_REASON, Backend, quarantined, report_stale
 from .capabilities import Capabilities
 
 
@@ -54,9 +64,12 @@ class _Entry:
     attempts: int = 0
     crashes: int = 0
     lease: int = 0
+    suspect: bool = False
     worker: UUID | None = None
     started_at: float | None = None
     finished_at: float | None = None
+    canceled_at: float | None = None
+    progress: Progress | None = None
     reason: str | None = None
     failure: Failure | None = None
     result: str | None = None
@@ -68,12 +81,20 @@ class _Entry:
 
 
 @dataclass(slots=True)
+class _Worker:
+    """A worker, and when its lease ends."""
+
+    record: WorkerRecord
+    ends_at: float
+
+
+@dataclass(slots=True)
 class _Store:
     """What all gators with one connection string share."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     entries: dict[UUID, _Entry] = field(default_factory=dict)
-    workers: dict[UUID, float] = field(default_factory=dict)
+    workers: dict[UUID, _Worker] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
 
 
@@ -100,6 +121,8 @@ class LocalMemoryBackend(Backend):
         unique_key=True,
         claim_by_id=True,
         cancel=True,
+        interrupt=True,
+        progress=True,
         find=True,
         retry=True,
         pause=True,
@@ -169,22 +192,35 @@ class LocalMemoryBackend(Backend):
         with self._changed:
             self._settle(settlements)
             now = self._clock.now()
-            if self._store.workers.get(worker, now) <= now:
+            if worker not in self._alive(now):
                 return []
             claims: list[Claim] = []
             for queue in self._going(queues):
                 due = [entry for entry in self._waiting(queue) if entry.run_at <= now]
                 due.sort(key=lambda entry: entry.order)
-                claims += [self._hold(entry, worker, now) for entry in due[: limit - len(claims)]]
+                for entry in due[: limit - len(claims)]:
+                    started_at = now if begins and not entry.suspect else None
+                    claims.append(self._hold(entry, worker, now, started_at))
             return claims
 
     def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
-        """Hold one waiting task."""
+        """Hold one waiting task, which begins at once."""
         with self._changed:
             entry = self._store.entries.get(id_of(task_id))
             if entry is None or entry.status not in CLAIMABLE:
                 return None
-            return self._hold(entry, worker, self._clock.now())
+            now = self._clock.now()
+            entry.suspect = False
+            return self._hold(entry, worker, now, now)
+
+    def begin(self, claims: Sequence[Claim]) -> set[UUID]:
+        """Note that suspects start."""
+        with self._changed:
+            held = [(claim.id, entry) for claim in claims if (entry := self._held(claim))]
+            for _, entry in held:
+                entry.started_at = self._clock.now()
+                entry.suspect = False
+            return {task_id for task_id, _ in held}
 
     def _going(self, queues: Sequence[str]) -> list[str]:
         return [queue for queue in queues if queue not in self._store.paused]
@@ -196,12 +232,15 @@ class LocalMemoryBackend(Backend):
             if entry.message.queue == queue and entry.status in CLAIMABLE
         ]
 
-    def _hold(self, entry: _Entry, worker: UUID, now: float) -> Claim:
+    def _alive(self, now: float) -> set[UUID]:
+        return {key for key, worker in self._store.workers.items() if worker.ends_at > now}
+
+    def _hold(self, entry: _Entry, worker: UUID, now: float, started_at: float | None) -> Claim:
         entry.status = RUNNING
         entry.attempts += 1
         entry.lease += 1
         entry.worker = worker
-        entry.started_at = now
+        entry.started_at = started_at
         return Claim(
             id=entry.message.id,
             queue=entry.message.queue,
@@ -213,6 +252,7 @@ class LocalMemoryBackend(Backend):
             crashes=entry.crashes,
             age=now - entry.created_at,
             expires_in=None if entry.expires_at is None else entry.expires_at - now,
+            suspect=entry.suspect,
         )
 
     def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
@@ -223,18 +263,24 @@ class LocalMemoryBackend(Backend):
     def _settle(self, settlements: Sequence[Settlement]) -> set[UUID]:
         applied: set[UUID] = set()
         for settlement in settlements:
-            claim = settlement.claim
-            entry = self._store.entries.get(claim.id)
-            fence = (RUNNING, claim.lease, claim.worker)
-            if entry is not None and (entry.status, entry.lease, entry.worker) == fence:
+            entry = self._held(settlement.claim)
+            if entry is not None:
                 if settlement.seconds is not None:
                     entry.started_at = self._clock.now() - settlement.seconds
                 self._apply(entry, settlement.outcome)
-                applied.add(claim.id)
+                applied.add(settlement.claim.id)
         if applied:
             self._changed.notify_all()
         report_stale(settlements, applied)
         return applied
+
+    def _held(self, claim: Claim) -> _Entry | None:
+        """Return the task of ``claim`` if its fence holds."""
+        entry = self._store.entries.get(claim.id)
+        fence = (RUNNING, claim.lease, claim.worker)
+        if entry is not None and (entry.status, entry.lease, entry.worker) == fence:
+            return entry
+        return None
 
     def _apply(self, entry: _Entry, outcome: Outcome) -> None:
         match outcome:
@@ -245,25 +291,36 @@ class LocalMemoryBackend(Backend):
                 entry.attempts -= not started
                 entry.failure = failure
                 self._end(entry, FAILED, failure.reason)
+            case Canceled(failure=failure):
+                entry.failure = failure
+                self._end(entry, CANCELED, CANCELED_REASON)
             case Retry(delay=delay, failure=failure, payload=payload):
                 entry.failure, entry.payload = failure, payload
+                entry.suspect = False
                 self._put_back(entry, RETRYING, delay)
             case Snoozed(delay=delay):
-                entry.attempts -= 1
-                self._put_back(entry, WAITING, delay)
+                entry.suspect = False
+                self._release(entry, delay)
             case Released():
-                entry.attempts -= 1
-                self._put_back(entry, WAITING, None)
+                self._release(entry)
 
     def _end(self, entry: _Entry, status: int, reason: str | None = None) -> None:
         entry.status = status
         entry.reason = reason
         entry.finished_at = self._clock.now()
+        entry.canceled_at = entry.progress = None
+
+    def _release(self, entry: _Entry, delay: float | None = None) -> None:
+        entry.attempts -= 1
+        self._put_back(entry, WAITING, delay)
 
     def _put_back(self, entry: _Entry, status: int, delay: float | None) -> None:
+        """Let a task wait again, or end it when it was canceled while it ran."""
+        if entry.canceled_at is not None:
+            self._end(entry, CANCELED, CANCELED_REASON)
+            return
         entry.status = status
-        entry.worker = None
-        entry.started_at = None
+        entry.worker = entry.started_at = entry.progress = None
         if delay is not None:
             entry.run_at = self._clock.now() + delay
 
@@ -271,18 +328,18 @@ class LocalMemoryBackend(Backend):
         """Begin or renew the lease of a worker."""
         with self._changed:
             now = self._clock.now()
-            alive = first or self._store.workers.get(worker.id, now) > now
+            alive = first or worker.id in self._alive(now)
             if alive:
-                self._store.workers[worker.id] = now + worker.ttl
+                self._store.workers[worker.id] = _Worker(worker, now + worker.ttl)
             return alive
 
     def leave(self, worker: UUID, *, holds: bool) -> None:
         """End a lease."""
         with self._changed:
-            if holds:
-                self._store.workers[worker] = self._clock.now()
-            else:
+            if not holds:
                 self._store.workers.pop(worker, None)
+            elif worker in self._store.workers:
+                self._store.workers[worker].ends_at = self._clock.now()
 
     def reconcile(self, worker: UUID, held: Collection[UUID]) -> list[UUID]:
         """Hand back what a worker does not know that it holds."""
@@ -295,32 +352,38 @@ class LocalMemoryBackend(Backend):
                 and entry.message.id not in held
             ]
             for entry in lost:
-                entry.attempts -= 1
-                self._put_back(entry, WAITING, None)
+                self._release(entry)
             return [entry.message.id for entry in lost]
 
     def rescue(self, max_crashes: int) -> list[UUID]:
         """Take back the tasks of dead workers."""
         with self._changed:
-            now = self._clock.now()
-            alive = {worker for worker, end in self._store.workers.items() if end > now}
+            alive = self._alive(self._clock.now())
             rescued = [
-                entry
+                (entry, worker)
                 for entry in self._store.entries.values()
-                if entry.status == RUNNING and entry.worker not in alive
+                if entry.status == RUNNING and (worker := entry.worker) and worker not in alive
             ]
-            for entry in rescued:
-                entry.crashes += 1
-                if entry.crashes >= max_crashes:
-                    text = f"{entry.crashes} workers died while they ran this task."
-                    entry.failure = Failure("WorkerDied", text, reason="quarantined")
-                    self._end(entry, FAILED, "quarantined")
-                else:
-                    self._put_back(entry, WAITING, None)
+            for entry, worker in rescued:
+                self._take_back(entry, worker, max_crashes)
             self._store.workers = {worker: self._store.workers[worker] for worker in alive}
             if rescued:
                 self._changed.notify_all()
-            return [entry.message.id for entry in rescued]
+            return [entry.message.id for entry, _ in rescued]
+
+    def _take_back(self, entry: _Entry, worker: UUID, max_crashes: int) -> None:
+        if entry.started_at is None:
+            entry.suspect = True
+            self._release(entry)
+            return
+        entry.crashes += 1
+        if entry.crashes < max_crashes or entry.canceled_at is not None:
+            self._put_back(entry, WAITING, None)
+            return
+        known = self._store.workers.get(worker)
+        host, pid = (known.record.host, known.record.pid) if known else (None, None)
+        entry.failure = quarantined(entry.crashes, worker, host, pid)
+        self._end(entry, FAILED, entry.failure.reason)
 
     def prune(self, keep_success: float, keep_failed: float) -> int:
         """Remove the history that is old enough."""
@@ -366,14 +429,39 @@ class LocalMemoryBackend(Backend):
                 del self._store.entries[entry.message.id]
 
     def cancel(self, queue: str, task_id: str) -> Payload | None:
-        """End a waiting task as canceled."""
+        """End a waiting task as canceled, or mark a running one."""
         with self._changed:
             entry = self._store.entries.get(id_of(task_id))
-            if entry is None or entry.status not in CLAIMABLE:
+            if entry is None or entry.status not in (*CLAIMABLE, RUNNING):
                 return None
-            self._end(entry, CANCELED, "canceled")
+            if entry.status == RUNNING:
+                entry.canceled_at = entry.canceled_at or self._clock.now()
+            else:
+                self._end(entry, CANCELED, CANCELED_REASON)
             self._changed.notify_all()
             return entry.payload
+
+    def canceled(self, worker: UUID, held: Collection[UUID]) -> set[UUID]:
+        """Return which of these tasks are marked."""
+        with self._changed:
+            return {
+                task_id
+                for task_id in held
+                if (entry := self._run_by(worker, task_id)) and entry.canceled_at is not None
+            }
+
+    def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> None:
+        """Keep what running tasks say of their progress."""
+        with self._changed:
+            for task_id, said in progress.items():
+                entry = self._run_by(worker, task_id)
+                if entry is not None:
+                    entry.progress = said
+
+    def _run_by(self, worker: UUID, task_id: UUID) -> _Entry | None:
+        entry = self._store.entries.get(task_id)
+        runs = entry is not None and (entry.status, entry.worker) == (RUNNING, worker)
+        return entry if runs else None
 
     def retry(self, queue: str, task_id: str) -> bool:
         """Let a failed or canceled task wait again."""
@@ -382,6 +470,7 @@ class LocalMemoryBackend(Backend):
             if entry is None or entry.status not in RETRYABLE or self._holder_of(entry.message):
                 return False
             self._put_back(entry, WAITING, 0.0)
+            entry.suspect = False
             entry.attempts = entry.crashes = 0
             entry.expires_at = entry.finished_at = entry.reason = None
             self._changed.notify_all()
@@ -452,4 +541,5 @@ def _record(entry: _Entry) -> TaskRecord:
         tags=entry.message.tags,
         reason=entry.reason,
         error=entry.reason if failure is None else f"{failure.kind}: {failure.message}",
+        progress=entry.progress,
     )

@@ -18,10 +18,14 @@ Ex::
 not declare has to be refused with ``Unsupported``.
 """
 
+import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from functools import wraps
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
@@ -32,11 +36,23 @@ from ..backends import Backend
 from ..constants import CANCELED, DELAYED, FAILED, RETRYING, RUNNING, SUCCESS, WAITING
 from ..exceptions import UnknownTaskError, Unsupported
 from ..ids import id_of, new_id
-from ..messages import Claim, Failure, Message, Moment, Payload, WorkerRecord
-from ..outcomes import Failed, Outcome, Released, Retry, Settlement, Snoozed, Succeeded
+from ..messages import Claim, Failure, Message, Moment, Payload, Progress, TaskRecord, WorkerRecord
+from ..outcomes import (
+    Canceled,
+    Failed,
+    Outcome,
+    Released,
+    Retry,
+    Settlement,
+    Snoozed,
+    Succeeded,
+)
 
 TTL = 30.0
 FAILURE = Failure("ValueError", "no such follower", "Traceback …\nValueError: no such follower")
+CANCELED_FAILURE = Failure("TaskCanceled", "canceled while it ran", "Traceback …", "canceled")
+PUT_BACK = (Retry(0.0, FAILURE, "again"), Snoozed(0.0, ValueError()), Released())
+"""Outcomes after which a task waits again."""
 
 
 def needs(*capabilities: str) -> Callable[[Any], Any]:
@@ -70,6 +86,12 @@ def message(
     )
 
 
+def completed(claim: Claim | None = None, **changes: Any) -> Settlement:
+    """Return the success of ``claim``, or of any, as ``current_task().complete()`` makes it."""
+    claim = claim or Claim(new_id(), "mail", "tests.tasks:send", "", 1, uuid4(), 1, 0, 0.0)
+    return Settlement(claim, Succeeded(completed=True, **changes), 0.0)
+
+
 class BackendConformance:
     """Subclass it, provide the fixture ``backend`` and the method ``advance``.
 
@@ -90,6 +112,14 @@ class BackendConformance:
         """Let ``seconds`` pass for ``backend``."""
         raise AssertionError("Override the method 'advance'.")
 
+    def connect(self, backend: Backend) -> Any:
+        """Return a connection to the store of ``backend`` that it can join.
+
+        Asked for only by the capability ``transactional``. It has ``commit``, ``rollback`` and
+        ``close``.
+        """
+        raise AssertionError("Override the method 'connect'.")
+
     # Helpers
 
     def worker(self, backend: Backend, *queues: str, ttl: float = TTL) -> UUID:
@@ -108,6 +138,22 @@ class BackendConformance:
             if len(claims) == limit:
                 break
         return claims
+
+    def begun(self, backend: Backend, *queues: str) -> list[Claim]:
+        """Claim what is due for a new worker that starts all of it at once."""
+        names = queues or ("mail",)
+        return backend.claim(names, 100, self.worker(backend, *names), thorough=True, begins=True)
+
+    def rescued(self, backend: Backend, max_crashes: int = 3) -> list[UUID]:
+        """Let all workers die and return what is taken back."""
+        self.advance(backend, TTL + 1)
+        return backend.rescue(max_crashes)
+
+    def record(self, backend: Backend, task_id: object) -> TaskRecord:
+        """Return what is known of a task."""
+        record = backend.find(str(task_id))
+        assert record is not None
+        return record
 
     def settle(self, backend: Backend, claim: Claim, outcome: Outcome) -> bool:
         """Acknowledge one claim and return whether its fence held."""
@@ -320,6 +366,28 @@ class BackendConformance:
         assert record is not None
         assert (record.status, record.attempts, record.reason) == (FAILED, 0, "expired")
 
+    def test_a_cancellation_ends_a_task(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        assert self.settle(backend, claim, Canceled(CANCELED_FAILURE))
+        assert backend.len("mail") == 0
+        assert self.claim_all(backend) == []
+        if backend.capabilities.find:
+            record = self.record(backend, claim.id)
+            assert (record.status, record.attempts, record.reason) == (CANCELED, 1, "canceled")
+            assert record.error == "TaskCanceled: canceled while it ran"
+            assert record.finished_at is not None
+
+    @needs("results")
+    def test_a_cancellation_ends_the_wait_with_its_traceback(self, backend: Backend) -> None:
+        backend.enqueue([message(task_id="unwanted")])
+        (claim,) = self.claim_all(backend)
+        self.settle(backend, claim, Canceled(CANCELED_FAILURE))
+        ending = backend.ending("unwanted", 0.0)
+        assert ending is not None
+        assert ending.status == CANCELED
+        assert ending.failure == CANCELED_FAILURE
+
     @needs("delay")
     def test_a_retry_comes_back_after_its_delay_with_its_new_payload(
         self, backend: Backend
@@ -497,10 +565,11 @@ class BackendConformance:
             assert (record.status, record.attempts) == (CANCELED, 0)
 
     @needs("cancel", "lease")
-    def test_a_running_task_is_not_canceled(self, backend: Backend) -> None:
-        backend.enqueue([message()])
+    def test_a_running_task_is_not_ended_by_others(self, backend: Backend) -> None:
+        backend.enqueue([message(payload="oops")])
         (claim,) = self.claim_all(backend)
-        assert backend.cancel("mail", str(claim.id)) is None
+        told = backend.cancel("mail", str(claim.id))
+        assert told == ("oops" if backend.capabilities.interrupt else None)
         assert self.settle(backend, claim, Succeeded())
 
     @needs("find")
@@ -515,7 +584,7 @@ class BackendConformance:
         assert (waiting.priority, waiting.tags, waiting.unique_key) == (3, ("a", "b"), "k")
         assert waiting.created_at.utcoffset() is not None
         worker = self.worker(backend)
-        (claim,) = backend.claim(["mail"], 1, worker)
+        (claim,) = backend.claim(["mail"], 1, worker, begins=True)
         running = backend.find("found")
         assert running is not None
         assert (running.status, running.worker_id, running.attempts) == (RUNNING, worker, 1)
@@ -540,9 +609,17 @@ class BackendConformance:
             ("results", lambda backend: backend.ending("x", 0.0)),
             ("lease", lambda backend: backend.rescue(3)),
             ("lease", lambda backend: backend.reconcile(uuid4(), set())),
+            ("fence", lambda backend: backend.begin([])),
+            ("interrupt", lambda backend: backend.canceled(uuid4(), {uuid4()})),
+            ("progress", lambda backend: backend.report(uuid4(), {uuid4(): Progress(1.0)})),
             ("retention", lambda backend: backend.prune(1.0, 1.0)),
             ("wake", lambda backend: backend.listen(["mail"], 0.0)),
             ("transactional", lambda backend: backend.is_async(object())),
+            ("transactional", lambda backend: backend.complete(completed(), object())),
+            (
+                "transactional",
+                lambda backend: asyncio.run(backend.acomplete(completed(), object())),
+            ),
         ],
     )
     def test_what_is_not_declared_is_refused(
@@ -632,7 +709,7 @@ class BackendConformance:
     def test_the_tasks_of_a_dead_worker_come_back(self, backend: Backend) -> None:
         backend.enqueue([message(), message()])
         dead = self.worker(backend)
-        (old,) = backend.claim(["mail"], 1, dead)
+        (old,) = backend.claim(["mail"], 1, dead, begins=True)
         self.advance(backend, TTL + 1)
         living = self.worker(backend)
         (held,) = backend.claim(["mail"], 1, living)
@@ -666,14 +743,14 @@ class BackendConformance:
     def test_a_task_that_kills_its_workers_is_quarantined(self, backend: Backend) -> None:
         backend.enqueue([message(task_id="poison")])
         for _ in range(3):
-            self.claim_all(backend)
-            self.advance(backend, TTL + 1)
-            backend.rescue(3)
-        record = backend.find("poison")
-        assert record is not None
+            (last,) = self.begun(backend)
+            assert self.rescued(backend) == [last.id]
+        record = self.record(backend, "poison")
         assert (record.status, record.crashes, record.reason) == (FAILED, 3, "quarantined")
+        assert record.attempts == 3
         assert record.error is not None
-        assert "3 workers died" in record.error
+        for words in ("3 workers died", str(last.worker), "host", str(os.getpid())):
+            assert words in record.error
         assert self.claim_all(backend) == []
 
     @needs("lease", "fence")
@@ -690,6 +767,407 @@ class BackendConformance:
         with ThreadPoolExecutor(4) as threads:
             rescued = [task for tasks in threads.map(rescue, range(4)) for task in tasks]
         assert sorted(rescued) == sorted(claim.id for claim in claims)
+
+    # Crashes
+
+    @needs("lease", "fence")
+    def test_a_crash_counts_only_for_what_had_begun(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (held,) = self.claim_all(backend)
+        assert not held.suspect
+        assert self.rescued(backend) == [held.id]
+        (again,) = self.claim_all(backend)
+        assert (again.id, again.attempts, again.crashes, again.suspect) == (held.id, 1, 0, True)
+        assert again.lease > held.lease
+
+    @needs("lease", "fence")
+    def test_a_suspect_that_was_announced_has_begun(self, backend: Backend) -> None:
+        (suspect,) = self.suspects(backend)
+        assert backend.begin([suspect]) == {suspect.id}
+        self.rescued(backend)
+        (again,) = self.claim_all(backend)
+        assert (again.attempts, again.crashes, again.suspect) == (2, 1, False)
+
+    @needs("lease", "fence")
+    def test_a_suspect_does_not_begin_with_its_claim(self, backend: Backend) -> None:
+        suspects = {claim.id for claim in self.suspects(backend, 2)}
+        self.rescued(backend)
+        backend.enqueue([message()])
+        claims = self.begun(backend)
+        assert {claim.id for claim in claims if claim.suspect} == suspects
+        self.rescued(backend)
+        again = {claim.id: claim for claim in self.claim_all(backend)}
+        (other,) = again.keys() - suspects
+        assert (again[other].attempts, again[other].crashes) == (2, 1)
+        for task_id in suspects:
+            assert (again[task_id].attempts, again[task_id].crashes) == (1, 0)
+            assert again[task_id].suspect
+
+    @needs("lease", "fence")
+    def test_what_never_began_is_never_quarantined(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        for _ in range(4):
+            (claim,) = self.claim_all(backend)
+            assert self.rescued(backend, max_crashes=1) == [claim.id]
+        (claim,) = self.claim_all(backend)
+        assert (claim.attempts, claim.crashes) == (1, 0)
+
+    @needs("lease", "fence")
+    def test_only_who_holds_a_suspect_may_begin_it(self, backend: Backend) -> None:
+        first, second = self.suspects(backend, 2)
+        assert self.settle(backend, first, Released())
+        (new,) = self.claim_all(backend)
+        assert backend.begin([first, second]) == {second.id}
+        assert backend.begin([replace(new, worker=uuid4())]) == set()
+        assert backend.begin([replace(new, lease=new.lease + 1)]) == set()
+        self.rescued(backend)
+        crashes = {claim.id: claim.crashes for claim in self.claim_all(backend)}
+        assert crashes == {first.id: 0, second.id: 1}
+        assert backend.begin([]) == set()
+
+    @needs("lease", "fence")
+    @pytest.mark.parametrize("outcome", PUT_BACK, ids=lambda outcome: type(outcome).__name__)
+    def test_an_outcome_ends_a_suspicion_unless_it_is_a_release(
+        self, backend: Backend, outcome: Outcome
+    ) -> None:
+        (suspect,) = self.suspects(backend)
+        assert self.settle(backend, suspect, outcome)
+        (again,) = self.claim_all(backend)
+        assert again.suspect == isinstance(outcome, Released)
+
+    @needs("lease", "fence")
+    @pytest.mark.parametrize("outcome", PUT_BACK, ids=lambda outcome: type(outcome).__name__)
+    def test_what_was_put_back_has_not_begun(self, backend: Backend, outcome: Outcome) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.begun(backend)
+        assert self.settle(backend, claim, outcome)
+        (held,) = self.claim_all(backend)
+        self.rescued(backend)
+        (again,) = self.claim_all(backend)
+        assert (again.attempts, again.crashes, again.suspect) == (held.attempts, 0, True)
+
+    @needs("lease", "fence", "find")
+    def test_the_record_tells_whether_a_task_has_begun(self, backend: Backend) -> None:
+        (suspect,) = self.suspects(backend)
+        record = self.record(backend, suspect.id)
+        assert (record.status, record.started_at) == (RUNNING, None)
+        backend.begin([suspect])
+        assert self.record(backend, suspect.id).started_at is not None
+        assert backend.ack([Settlement(suspect, Released())]) == {suspect.id}
+        assert self.record(backend, suspect.id).started_at is None
+        (held,) = self.claim_all(backend)
+        assert backend.ack([Settlement(held, Succeeded(), seconds=20.0)]) == {held.id}
+        record = self.record(backend, suspect.id)
+        assert record.started_at is not None
+        assert record.finished_at is not None
+        assert 19 < (record.finished_at - record.started_at).total_seconds() < 21
+
+    @needs("lease", "fence", "claim_by_id")
+    def test_a_task_that_is_claimed_by_its_id_begins_at_once(self, backend: Backend) -> None:
+        (suspect,) = self.suspects(backend)
+        assert self.settle(backend, suspect, Released())
+        claim = backend.claim_one("mail", str(suspect.id), self.worker(backend))
+        assert claim is not None
+        assert not claim.suspect
+        self.rescued(backend)
+        (again,) = self.claim_all(backend)
+        assert (again.attempts, again.crashes) == (2, 1)
+
+    @needs("retry", "lease", "fence")
+    def test_a_task_that_is_tried_again_is_no_suspect(self, backend: Backend) -> None:
+        (suspect,) = self.suspects(backend)
+        assert self.settle(backend, suspect, Failed(FAILURE))
+        assert backend.retry("mail", str(suspect.id))
+        (again,) = self.claim_all(backend)
+        assert not again.suspect
+
+    def suspects(self, backend: Backend, count: int = 1) -> list[Claim]:
+        """Return the claims of as many suspects."""
+        backend.enqueue([message() for _ in range(count)])
+        self.claim_all(backend)
+        assert len(self.rescued(backend)) == count
+        claims = self.claim_all(backend)
+        assert [claim.suspect for claim in claims] == [True] * count
+        return claims
+
+    # Cancelling what runs
+
+    @needs("interrupt")
+    def test_the_worker_of_a_canceled_task_is_told(self, backend: Backend) -> None:
+        backend.enqueue([message(payload="oops"), message()])
+        worker = self.worker(backend)
+        wanted, other = backend.claim(["mail"], 2, worker, begins=True)
+        held = {wanted.id, other.id}
+        assert backend.canceled(worker, held) == set()
+        assert backend.canceled(worker, set()) == set()
+        for _ in range(2):
+            assert backend.cancel("mail", str(wanted.id)) == "oops"
+            assert backend.canceled(worker, held) == {wanted.id}
+        assert backend.canceled(worker, {other.id, uuid4()}) == set()
+        assert backend.canceled(uuid4(), held) == set()
+        if backend.capabilities.find:
+            assert self.record(backend, wanted.id).status == RUNNING
+        assert self.settle(backend, wanted, Canceled(CANCELED_FAILURE))
+        assert backend.canceled(worker, held) == set()
+        assert backend.cancel("mail", str(wanted.id)) is None
+        assert self.settle(backend, other, Succeeded())
+
+    @needs("interrupt", "find")
+    @pytest.mark.parametrize(
+        ("outcome", "status"), [(Succeeded(), SUCCESS), (Failed(FAILURE), FAILED)]
+    )
+    def test_an_end_that_comes_first_stands(
+        self, backend: Backend, outcome: Outcome, status: int
+    ) -> None:
+        claim = self.marked(backend)
+        assert self.settle(backend, claim, outcome)
+        assert self.record(backend, claim.id).status == status
+
+    @needs("interrupt")
+    @pytest.mark.parametrize("outcome", PUT_BACK, ids=lambda outcome: type(outcome).__name__)
+    def test_a_canceled_task_does_not_wait_again(self, backend: Backend, outcome: Outcome) -> None:
+        claim = self.marked(backend)
+        assert self.settle(backend, claim, outcome)
+        attempts = 1 if isinstance(outcome, Retry) else 0
+        self.check_canceled(backend, claim, attempts=attempts)
+        if backend.capabilities.find and isinstance(outcome, Retry):
+            assert self.record(backend, claim.id).error == "ValueError: no such follower"
+        assert not self.settle(backend, claim, Succeeded())
+
+    @needs("interrupt")
+    def test_a_batch_puts_back_what_is_not_canceled(self, backend: Backend) -> None:
+        marked = self.marked(backend)
+        backend.enqueue([message(), message()])
+        worker = self.worker(backend)
+        lost, other = backend.claim(["mail"], 2, worker)
+        assert self.settle(backend, lost, Succeeded())
+        settlements = [Settlement(one, Released()) for one in (lost, other, marked)]
+        assert backend.ack(settlements) == {other.id, marked.id}
+        self.check_canceled(backend, marked, attempts=0, waiting=[other])
+
+    @needs("interrupt", "results")
+    def test_a_wait_for_a_canceled_task_ends_when_it_is_released(self, backend: Backend) -> None:
+        claim = self.marked(backend)
+        with ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(backend.ending, str(claim.id), 30.0)
+            self.settle(backend, claim, Released())
+            ending = waiting.result(25.0)
+        assert ending is not None
+        assert (ending.status, ending.value) == (CANCELED, None)
+
+    @needs("interrupt", "lease", "fence")
+    @pytest.mark.parametrize("begins", [True, False])
+    def test_a_canceled_task_is_not_rescued(self, backend: Backend, begins: bool) -> None:
+        claim = self.marked(backend, begins=begins)
+        backend.enqueue([message()])
+        (other,) = self.claim_all(backend)
+        # No crash too many makes it fail: it was to be canceled.
+        assert sorted(self.rescued(backend, max_crashes=1)) == sorted([claim.id, other.id])
+        count = int(begins)
+        self.check_canceled(backend, claim, attempts=count, crashes=count, waiting=[other])
+        assert backend.rescue(3) == []
+
+    @needs("interrupt", "lease", "fence")
+    def test_a_canceled_task_whose_claim_was_lost_ends(self, backend: Backend) -> None:
+        claim = self.marked(backend)
+        assert backend.reconcile(claim.worker, set()) == [claim.id]
+        self.check_canceled(backend, claim, attempts=0)
+
+    @needs("interrupt", "retry")
+    def test_a_canceled_task_that_is_tried_again_is_wanted(self, backend: Backend) -> None:
+        claim = self.marked(backend)
+        assert self.settle(backend, claim, Released())
+        assert backend.retry("mail", str(claim.id))
+        worker = self.worker(backend)
+        (again,) = backend.claim(["mail"], 1, worker, thorough=True)
+        assert backend.canceled(worker, {again.id}) == set()
+        assert self.settle(backend, again, Released())
+        assert backend.len("mail") == 1
+
+    @needs("interrupt", "find")
+    def test_a_cancellation_meets_a_release(self, backend: Backend) -> None:
+        for _ in range(10):
+            backend.enqueue([message()])
+            (claim,) = self.claim_all(backend)
+            barrier = threading.Barrier(2)
+
+            def cancel(claim: Claim = claim, barrier: threading.Barrier = barrier) -> object:
+                barrier.wait(10)
+                return backend.cancel("mail", str(claim.id))
+
+            with ThreadPoolExecutor(1) as thread:
+                canceled = thread.submit(cancel)
+                barrier.wait(10)
+                assert self.settle(backend, claim, Released())
+                assert canceled.result(20) is not None
+            self.check_canceled(backend, claim, attempts=0)
+
+    @needs("interrupt", "wake")
+    def test_a_cancellation_wakes_the_worker(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.claim_all(backend)
+        self.check_wakes(backend, lambda: backend.cancel("mail", str(claim.id)))
+
+    def marked(self, backend: Backend, *, begins: bool = True) -> Claim:
+        """Return the claim of a task that was canceled while it ran."""
+        sent = message()
+        backend.enqueue([sent])
+        (claim,) = backend.claim(["mail"], 1, self.worker(backend), thorough=True, begins=begins)
+        assert backend.cancel("mail", str(claim.id)) is not None
+        return claim
+
+    def check_canceled(
+        self,
+        backend: Backend,
+        claim: Claim,
+        *,
+        attempts: int,
+        crashes: int = 0,
+        waiting: Sequence[Claim] = (),
+    ) -> None:
+        """Check that a task has ended as canceled, and that no others than ``waiting`` wait."""
+        if backend.capabilities.find:
+            record = self.record(backend, claim.id)
+            assert (record.status, record.reason) == (CANCELED, "canceled")
+            assert (record.attempts, record.crashes) == (attempts, crashes)
+            assert record.finished_at is not None
+        assert backend.canceled(claim.worker, {claim.id}) == set()
+        assert [again.id for again in self.claim_all(backend)] == [one.id for one in waiting]
+
+    # Progress
+
+    @needs("progress", "find")
+    def test_the_progress_of_a_running_task_can_be_found(self, backend: Backend) -> None:
+        backend.enqueue([message(), message()])
+        worker = self.worker(backend)
+        first, second = backend.claim(["mail"], 2, worker, begins=True)
+        assert self.record(backend, first.id).progress is None
+        backend.report(worker, {})
+        backend.report(worker, {first.id: Progress(12.5), second.id: Progress(0.0, "begun")})
+        odd = Progress(100.0, "half 'of' it: 50 % 🐊" + "x" * 230)
+        backend.report(worker, {first.id: odd, uuid4(): Progress(1.0, "nobody's")})
+        assert self.record(backend, first.id).progress == odd
+        assert self.record(backend, second.id).progress == Progress(0.0, "begun")
+        assert self.settle(backend, first, Succeeded())
+        assert self.record(backend, first.id).progress is None
+
+    @needs("progress", "find")
+    def test_only_the_worker_of_a_task_reports_its_progress(self, backend: Backend) -> None:
+        sent = message()
+        backend.enqueue([sent])
+        old = self.worker(backend)
+        (claim,) = backend.claim(["mail"], 1, old, begins=True)
+        backend.report(uuid4(), {sent.id: Progress(99.0)})
+        assert self.record(backend, sent.id).progress is None
+        assert self.settle(backend, claim, Released())
+        backend.report(old, {sent.id: Progress(99.0)})
+        assert self.record(backend, sent.id).progress is None
+        (again,) = self.claim_all(backend)
+        backend.report(old, {sent.id: Progress(99.0)})
+        assert self.record(backend, sent.id).progress is None
+        assert self.settle(backend, again, Succeeded())
+        backend.report(again.worker, {sent.id: Progress(99.0)})
+        assert self.record(backend, sent.id).progress is None
+
+    @needs("progress", "find")
+    @pytest.mark.parametrize("outcome", PUT_BACK, ids=lambda outcome: type(outcome).__name__)
+    def test_what_is_put_back_begins_anew(self, backend: Backend, outcome: Outcome) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.begun(backend)
+        backend.report(claim.worker, {claim.id: Progress(50.0, "half of it")})
+        assert self.settle(backend, claim, outcome)
+        assert self.record(backend, claim.id).progress is None
+        self.begun(backend)
+        assert self.record(backend, claim.id).progress is None
+
+    @needs("progress", "find", "lease", "fence")
+    def test_what_is_rescued_begins_anew(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.begun(backend)
+        backend.report(claim.worker, {claim.id: Progress(50.0)})
+        self.rescued(backend)
+        assert self.record(backend, claim.id).progress is None
+
+    # Completing in a transaction of the application
+
+    @needs("transactional", "find")
+    def test_a_completion_counts_with_the_transaction(
+        self, backend: Backend, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.begun(backend)
+        settlement = completed(claim)
+        with closing(self.connect(backend)) as connection:
+            assert backend.complete(settlement, connection)
+            assert self.record(backend, claim.id).status == RUNNING
+            connection.commit()
+        record = self.record(backend, claim.id)
+        assert (record.status, record.attempts, record.reason) == (SUCCESS, 1, None)
+        with caplog.at_level(logging.WARNING):
+            assert backend.ack([settlement]) == set()
+        assert caplog.messages == []
+        assert self.record(backend, claim.id) == record
+        assert self.rescued(backend) == []
+
+    @needs("transactional", "find")
+    def test_a_completion_that_was_rolled_back_never_was(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.begun(backend)
+        settlement = completed(claim, value=1, result="1")
+        with closing(self.connect(backend)) as connection:
+            assert backend.complete(settlement, connection)
+            connection.rollback()
+        assert self.record(backend, claim.id).status == RUNNING
+        assert backend.ack([settlement]) == {claim.id}
+        assert self.record(backend, claim.id).status == SUCCESS
+
+    @needs("transactional", "find")
+    def test_a_completion_is_fenced(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (old,) = self.begun(backend)
+        self.rescued(backend)
+        (new,) = self.begun(backend)
+        for claim in (old, replace(new, worker=old.worker), replace(new, lease=old.lease)):
+            self.check_incomplete(backend, completed(claim))
+        record = self.record(backend, new.id)
+        assert (record.status, record.worker_id) == (RUNNING, new.worker)
+        assert self.settle(backend, new, Succeeded())
+        self.check_incomplete(backend, completed(new))
+
+    @needs("transactional", "find")
+    def test_nothing_is_completed_when_the_lease_has_ended(self, backend: Backend) -> None:
+        backend.enqueue([message()])
+        (claim,) = self.begun(backend)
+        self.advance(backend, TTL + 1)
+        self.check_incomplete(backend, completed(claim, value=1, result="1"))
+        record = self.record(backend, claim.id)
+        assert (record.status, record.worker_id) == (RUNNING, claim.worker)
+        assert backend.rescue(3) == [claim.id]
+
+    @needs("transactional", "interrupt", "find")
+    def test_a_completion_that_comes_before_a_cancellation_stands(self, backend: Backend) -> None:
+        claim = self.marked(backend)
+        with closing(self.connect(backend)) as connection:
+            assert backend.complete(completed(claim), connection)
+            connection.commit()
+        assert self.record(backend, claim.id).status == SUCCESS
+
+    @needs("transactional", "results")
+    def test_the_result_of_a_completion_is_there(self, backend: Backend) -> None:
+        backend.enqueue([message(task_id="sum")])
+        (claim,) = self.begun(backend)
+        with closing(self.connect(backend)) as connection:
+            assert backend.complete(completed(claim, value=3, result="3"), connection)
+            connection.commit()
+        ending = backend.ending("sum", 0.0)
+        assert ending is not None
+        assert (ending.status, ending.value, ending.problem) == (SUCCESS, "3", None)
+
+    def check_incomplete(self, backend: Backend, settlement: Settlement) -> None:
+        """Check that a success is refused in a transaction, which can be committed then."""
+        with closing(self.connect(backend)) as connection:
+            assert not backend.complete(settlement, connection)
+            connection.commit()
 
     # Operators
 
@@ -814,13 +1292,11 @@ class BackendConformance:
     def test_a_quarantined_task_gets_as_many_crashes_again(self, backend: Backend) -> None:
         backend.enqueue([message(task_id="poison")])
         for _ in range(3):
-            self.claim_all(backend)
-            self.advance(backend, TTL + 1)
-            backend.rescue(3)
+            self.begun(backend)
+            self.rescued(backend)
         assert backend.retry("mail", "poison")
-        self.claim_all(backend)
-        self.advance(backend, TTL + 1)
-        assert backend.rescue(3) == [id_of("poison")]
+        self.begun(backend)
+        assert self.rescued(backend) == [id_of("poison")]
         (claim,) = self.claim_all(backend)
         assert (claim.attempts, claim.crashes) == (2, 1)
 

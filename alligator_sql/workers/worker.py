@@ -265,8 +265,10 @@ class Worker:
         """
         store = self.gator.store
         with Lease(store, self.queues, self.lease) as lease:
-            claims = store.claim(self.queues, 1, lease.worker, thorough=True)
+            claims = store.claim(self.queues, 1, lease.worker, thorough=True, begins=True)
             for claim in claims:
+                if claim.suspect and not store.begin([claim]):
+                    continue
                 outcome = self._perform(claim, self._context(claim))
                 store.ack([Settlement(claim, outcome)])
                 self._finished(claim, outcome)

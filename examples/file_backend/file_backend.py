@@ -19,7 +19,16 @@ from uuid import UUID
 from alligator_sql.backends import Backend, Capabilities
 from alligator_sql.clock import SYSTEM_CLOCK, Clock
 from alligator_sql.messages import Claim, Message, Payload, Receipt, WorkerRecord
-from alligator_sql.outcomes import Failed, Outcome, Retry, Settlement, Snoozed, Succeeded
+from alligator_sql.outcomes import (
+    Canceled,
+    Failed,
+    Outcome,
+    Released,
+    Retry,
+    Settlement,
+    Snoozed,
+    Succeeded,
+)
 
 
 @dataclass
@@ -36,6 +45,8 @@ class StoredTask:
     lease: int = 0
     attempts: int = 0
     crashes: int = 0
+    begun: bool = False
+    suspect: bool = False
 
 
 @dataclass
@@ -49,6 +60,13 @@ class Contents:
         """Return the tasks of ``queue`` that nobody holds, the next one first."""
         waiting = (t for t in self.tasks.values() if t.queue == queue and t.worker is None)
         return sorted(waiting, key=lambda task: (task.due_at, task.id))
+
+    def held(self, claim: Claim) -> StoredTask | None:
+        """Return the task of ``claim``, if that is still the newest and nobody took it back."""
+        task = self.tasks.get(str(claim.id))
+        if task and (task.worker, task.lease) == (str(claim.worker), claim.lease):
+            return task
+        return None
 
 
 class FileBackend(Backend):
@@ -149,10 +167,11 @@ class FileBackend(Backend):
             if contents.workers.get(str(worker), now) <= now:
                 return []
             due = [t for queue in queues for t in contents.waiting(queue) if t.due_at <= now]
-            return [self._hold(task, worker, now) for task in due[:limit]]
+            return [self._hold(task, worker, now, begins) for task in due[:limit]]
 
-    def _hold(self, task: StoredTask, worker: UUID, now: float) -> Claim:
+    def _hold(self, task: StoredTask, worker: UUID, now: float, begins: bool) -> Claim:
         task.worker = str(worker)
+        task.begun = begins and not task.suspect
         task.lease += 1
         task.attempts += 1
         return Claim(
@@ -165,6 +184,7 @@ class FileBackend(Backend):
             attempts=task.attempts,
             crashes=task.crashes,
             age=now - task.created_at,
+            suspect=task.suspect,
         )
 
     def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
@@ -175,24 +195,32 @@ class FileBackend(Backend):
     def _settle(self, contents: Contents, settlements: Sequence[Settlement]) -> set[UUID]:
         applied = set()
         for claim, outcome in ((one.claim, one.outcome) for one in settlements):
-            task = contents.tasks.get(str(claim.id))
-            # The fence: whoever comes too late finds another lease, or no task.
-            if task and (task.worker, task.lease) == (str(claim.worker), claim.lease):
+            task = contents.held(claim)
+            if task is not None:
                 self._apply(contents, task, outcome)
                 applied.add(claim.id)
         return applied
 
     def _apply(self, contents: Contents, task: StoredTask, outcome: Outcome) -> None:
-        if isinstance(outcome, Succeeded | Failed):
+        if isinstance(outcome, Succeeded | Failed | Canceled):
             del contents.tasks[task.id]
             return
         task.worker = None
+        task.suspect = task.suspect and isinstance(outcome, Released)
         if isinstance(outcome, Retry | Snoozed):
             task.due_at = self._clock.now() + outcome.delay
         if isinstance(outcome, Retry):
             task.payload = _encoded(outcome.payload)
         else:
             task.attempts -= 1
+
+    def begin(self, claims: Sequence[Claim]) -> set[UUID]:
+        """Note that suspects start, and return which may."""
+        with self._locked() as contents:
+            held = [task for claim in claims if (task := contents.held(claim))]
+            for task in held:
+                task.begun, task.suspect = True, False
+            return {UUID(task.id) for task in held}
 
     # Leases
 
@@ -222,7 +250,11 @@ class FileBackend(Backend):
             ]
             for task in lost:
                 task.worker = None
-                task.crashes += 1
+                if task.begun:
+                    task.crashes += 1
+                else:
+                    task.attempts -= 1
+                    task.suspect = True
                 if task.crashes >= max_crashes:
                     del contents.tasks[task.id]
             return [UUID(task.id) for task in lost]

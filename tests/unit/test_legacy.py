@@ -11,7 +11,15 @@ from alligator_sql import Unsupported
 from alligator_sql.backends.legacy import LegacyBackend, adapt
 from alligator_sql.ids import id_of
 from alligator_sql.messages import Failure, Message, Moment, Payload
-from alligator_sql.outcomes import Failed, Released, Retry, Settlement, Snoozed, Succeeded
+from alligator_sql.outcomes import (
+    Canceled,
+    Failed,
+    Released,
+    Retry,
+    Settlement,
+    Snoozed,
+    Succeeded,
+)
 
 FAILURE = Failure("ValueError", "no")
 PAYLOAD = json.dumps({"task_id": "t", "func": "m:f"})
@@ -105,7 +113,7 @@ def test_claims_take_no_more_than_wanted() -> None:
     assert backend.len("mail") == 1
 
 
-@pytest.mark.parametrize("outcome", [Succeeded(3), Failed(FAILURE)])
+@pytest.mark.parametrize("outcome", [Succeeded(3), Failed(FAILURE), Canceled(FAILURE)])
 def test_what_has_ended_is_gone(outcome: Any) -> None:
     backend = adapt(Client())
     claim = claimed(backend)
