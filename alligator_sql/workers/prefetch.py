@@ -4,6 +4,8 @@ A worker with short tasks claims many at once, because a round trip costs more t
 One with long tasks claims as many as it has free slots, so that others can take the rest.
 """
 
+import math
+
 HORIZON = 0.1
 """Seconds: claimed tasks should all be started within this time."""
 LARGEST_BATCH = 500
@@ -21,11 +23,14 @@ class Prefetch:
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
-        self._seconds = HORIZON  # nothing known yet: be modest
+        self._seconds = math.inf  # nothing known yet: hold what starts at once
 
     def observe(self, seconds: float) -> None:
         """Note that a task took ``seconds``."""
-        self._seconds += _WEIGHT * (seconds - self._seconds)
+        if self._seconds == math.inf:
+            self._seconds = seconds
+        else:
+            self._seconds += _WEIGHT * (seconds - self._seconds)
 
     def stalled(self, seconds: float) -> None:
         """Note that no task has ended for ``seconds``."""

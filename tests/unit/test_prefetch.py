@@ -10,9 +10,15 @@ def learned(slots: int, seconds: float) -> Prefetch:
     return prefetch
 
 
-def test_it_starts_modestly() -> None:
-    assert Prefetch(1).wanted(0) <= 2
-    assert Prefetch(8).wanted(0) <= 16
+def test_it_starts_with_what_starts_at_once() -> None:
+    assert Prefetch(1).wanted(0) == 1
+    assert Prefetch(8).wanted(0) == 8
+
+
+def test_the_first_task_is_all_that_is_known() -> None:
+    prefetch = Prefetch(1)
+    prefetch.observe(HORIZON / 10)
+    assert prefetch.target == 11
 
 
 def test_short_tasks_are_claimed_in_large_batches() -> None:
@@ -55,7 +61,7 @@ def test_a_stall_makes_it_modest_at_once() -> None:
 
 
 def test_it_recovers_from_a_stall() -> None:
-    prefetch = Prefetch(2)
+    prefetch = learned(2, 0.0001)
     prefetch.stalled(5.0)
     for _ in range(200):
         prefetch.observe(0.0001)

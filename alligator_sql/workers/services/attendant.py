@@ -39,7 +39,7 @@ class Attendant(Service):
     ) -> None:
         super().__init__("attendant", interval=0.0)
         self._backend = backend
-        self._pause = ttl / 3
+        self._beat = ttl / 3
         self._worker = worker
         self._held = held
         self._running = running
@@ -64,10 +64,10 @@ class Attendant(Service):
             if canceled:
                 self._cancel(canceled)
         if able.progress and time.monotonic() >= self._next_report:
-            self._next_report = time.monotonic() + self._pause
+            self._next_report = time.monotonic() + self._beat
             self._report()
         self._stopped.wait(SHORTEST_PAUSE)
-        self._woken.wait(max(0.0, self._pause - SHORTEST_PAUSE))
+        self._woken.wait(max(0.0, self._beat - SHORTEST_PAUSE))
         self._woken.clear()
 
     def finished(self) -> None:
