@@ -1,5 +1,7 @@
 """Real PostgreSQL servers for the tests, out of a wheel."""
 
+import os
+import signal
 import tempfile
 from functools import cached_property
 from itertools import count
@@ -10,6 +12,8 @@ import psycopg
 from psycopg import sql
 
 from alligator_sql.backends.sql import schema
+
+from .helpers import wait_until
 
 POSTGRES_VERSIONS = (16, 18)
 
@@ -52,12 +56,24 @@ class PostgresServer:
         return name
 
     def close(self) -> None:
-        """Stop the server and remove its folder."""
+        """Stop the server, without a checkpoint that nobody will read, and remove its folder."""
+        pid = self._server.get_pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGQUIT)
+            wait_until(lambda: not _is_running(pid))
         self._server.cleanup()
 
     def _execute(self, statement: LiteralString, *names: str) -> None:
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class PostgresServers:
