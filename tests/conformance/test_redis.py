@@ -7,6 +7,7 @@ import pytest
 from alligator_sql.backends import Backend
 from alligator_sql.backends.redis import RedisBackend
 from alligator_sql.backends.redis import backend as backend_module
+from alligator_sql.messages import Progress
 from alligator_sql.outcomes import Settlement, Succeeded
 from alligator_sql.testing.conformance import BackendConformance, message
 from tests.helpers import wait_until
@@ -58,3 +59,24 @@ class TestCluster(TestRedis):
         assert backend.ack([Settlement(claim, Succeeded()) for claim in claims]) == {
             one.id for one in sent
         }
+
+    def test_what_concerns_running_tasks_reaches_those_of_several_queues(
+        self, backend: RedisBackend
+    ) -> None:
+        queues = ("mail", "images", "reports")
+        sent = [message(queue) for queue in queues]
+        backend.enqueue(sent)
+        worker = self.worker(backend, *queues)
+        claims = backend.claim(queues, 10, worker)
+        ids = {claim.id for claim in claims}
+        assert ids == {one.id for one in sent}
+        assert backend.begin(claims) == ids
+        backend.report(worker, {task_id: Progress(50.0) for task_id in ids})
+        for one in sent:
+            record = backend.find(one.task_id)
+            assert record is not None
+            assert record.started_at is not None
+            assert record.progress == Progress(50.0)
+            assert backend.cancel(one.queue, one.task_id) == one.payload
+        assert backend.canceled(worker, ids) == ids
+        assert backend.canceled(worker, {sent[0].id}) == {sent[0].id}

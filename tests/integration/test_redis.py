@@ -25,9 +25,9 @@ from alligator_sql.exceptions import (
     UnsafeStoreError,
     Unsupported,
 )
-from alligator_sql.messages import Moment, WorkerRecord
-from alligator_sql.outcomes import Settlement, Succeeded
-from alligator_sql.testing.conformance import message
+from alligator_sql.messages import Moment, Progress, WorkerRecord
+from alligator_sql.outcomes import Canceled, Failed, Released, Settlement, Succeeded
+from alligator_sql.testing.conformance import FAILURE, message
 from tests.compat.tasks import add, note
 from tests.proxy import Proxy
 from tests.redis_servers import RedisServer, advance
@@ -147,14 +147,15 @@ def test_joining_a_transaction_names_who_can() -> None:
         Gator("redis://localhost/0").using(object())
 
 
-@pytest.mark.parametrize("which", range(9))
-def test_a_key_of_another_kind_in_the_way_is_told(backend: RedisBackend, which: int) -> None:
+@pytest.mark.parametrize("which", [*keys.Keys._fields[:-1], "task"])
+def test_a_key_of_another_kind_in_the_way_is_told(backend: RedisBackend, which: str) -> None:
     worker = worker_of(backend)
-    key = [*keys.of("mail")[:-1], keys.task("mail", message(task_id="x").id.hex)][which]
+    task = keys.task("mail", message(task_id="x").id.hex)
+    key = task if which == "task" else getattr(keys.of("mail"), which)
     backend.connections.call([("SET", key, "something else")])
     with pytest.raises(SchemaError, match="has other data"):
         backend.enqueue([message(task_id="x", unique_key="k")])
-    with pytest.raises(SchemaError) if which < 8 else nullcontext():
+    with pytest.raises(SchemaError) if which != "task" else nullcontext():
         backend.claim(["mail"], 1, worker)
     backend.connections.call([("DEL", key)])
     assert [backend.len("mail"), backend.rescue(3), backend.prune(0.0, 0.0)] == [0, [], 0]
@@ -164,7 +165,7 @@ def test_what_is_no_task_of_ours_is_dropped_and_told(
     backend: RedisBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = worker_of(backend)
-    ready = keys.of("mail")[0]
+    ready = keys.of("mail").ready
     backend.connections.call([("ZADD", ready, -(2**60), "intruder")])
     backend.connections.call([("ZADD", ready, -(2**60), b"\xff")])
     backend.connections.call([("HSET", keys.task("mail", "no-uuid"), "func", "os:system")])
@@ -186,7 +187,65 @@ def test_a_task_whose_payload_is_gone_fails_alone(redis_dsn: str) -> None:
     assert [record and record.status_name for record in records] == ["failed", "success"]
 
 
+def test_a_task_whose_payload_is_gone_can_be_canceled(backend: RedisBackend) -> None:
+    [receipt] = backend.enqueue([message(task_id="x")])
+    backend.connections.call([("HDEL", keys.task("mail", receipt.id.hex), "payload")])
+    assert backend.cancel("mail", "x") == ""
+    assert backend.len("mail") == 0
+
+
+@pytest.mark.parametrize("spoil", [("DEL",), ("SET", "something else")])
+def test_a_running_task_that_others_removed_holds_up_no_rescue(
+    backend: RedisBackend, spoil: tuple[str, ...]
+) -> None:
+    spoiled, sound = backend.enqueue([message(), message()])
+    worker = worker_of(backend)
+    assert len(backend.claim(["mail"], 2, worker)) == 2
+    command, *value = spoil
+    backend.connections.call([(command, keys.task("mail", spoiled.id.hex), *value)])
+    backend.leave(worker, holds=True)
+    assert backend.rescue(3) == [sound.id]
+    assert backend.connections.call([("HLEN", keys.of("mail").running)]) == [0]
+
+
 # Memory
+
+
+def test_what_is_over_leaves_nothing_behind(backend: RedisBackend) -> None:
+    """Whatever its life was like: a server that runs for years must not fill up."""
+    sent = [message(unique_key=f"k{number}", tags=("a",)) for number in range(8)]
+    backend.enqueue(sent)
+    dead, worker = worker_of(backend), worker_of(backend)
+    crashed, canceled, *_ = backend.claim(["mail"], 3, dead, begins=True)
+    backend.report(dead, {crashed.id: Progress(50.0, "half")})
+    assert backend.cancel("mail", sent[1].task_id)
+    backend.leave(dead, holds=True)
+    assert len(backend.rescue(3)) == 3
+    one, two, three, four, *_ = claims = backend.claim(["mail"], 7, worker)
+    assert canceled.id not in {claim.id for claim in claims}
+    assert backend.begin(claims) == {claim.id for claim in claims}
+    backend.report(worker, {claim.id: Progress(10.0) for claim in claims})
+    for claim in (one, two):
+        assert backend.cancel("mail", str(claim.id))
+    assert (
+        len(
+            backend.ack(
+                [
+                    Settlement(one, Released()),  # which ends it: it was canceled
+                    Settlement(two, Succeeded(1, result="1")),
+                    Settlement(three, Failed(FAILURE)),
+                    Settlement(four, Canceled(FAILURE)),
+                    *(Settlement(claim, Succeeded(problem="no JSON")) for claim in claims[4:]),
+                ]
+            )
+        )
+        == len(claims)
+    )
+    backend.leave(worker, holds=False)
+    advance(backend, 1)
+    assert backend.prune(0.0, 0.0) == 8
+    [left] = backend.connections.call([("KEYS", "*")])
+    assert set(left) == {name.encode() for name in (keys.QUEUES, keys.of("mail").queue)}
 
 
 def test_a_full_server_refuses_tasks_and_workers_empty_it(server: RedisServer) -> None:
@@ -404,7 +463,7 @@ def test_a_running_task_of_a_worker_that_nobody_knows_is_rescued(backend: RedisB
     assert backend.rescue(3) == []
     backend.leave(worker, holds=False)
     assert backend.rescue(3) == []  # they were all looked at a moment ago
-    backend.connections.call([("HINCRBY", keys.of("mail")[7], "checked", -400_000)])
+    backend.connections.call([("HINCRBY", keys.of("mail").queue, "checked", -400_000)])
     assert backend.rescue(3) == [claim.id]
 
 

@@ -8,7 +8,7 @@ that is synced every second, a crash of the machine may lose that second.
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Final
 from uuid import UUID
@@ -17,7 +17,16 @@ from redis.exceptions import RedisError
 
 from ...exceptions import UnknownTaskError
 from ...ids import id_of
-from ...messages import Claim, Ending, Message, Payload, Receipt, TaskRecord, WorkerRecord
+from ...messages import (
+    Claim,
+    Ending,
+    Message,
+    Payload,
+    Progress,
+    Receipt,
+    TaskRecord,
+    WorkerRecord,
+)
 from ...outcomes import Settlement
 from ..base import CAN_JOIN, DAY, Backend, report_stale
 from ..capabilities import Capabilities
@@ -65,6 +74,8 @@ class RedisBackend(Backend):
         unique_key=True,
         claim_by_id=True,
         cancel=True,
+        interrupt=True,
+        progress=True,
         find=True,
         retry=True,
         pause=True,
@@ -163,7 +174,8 @@ class RedisBackend(Backend):
         for queue in queues:
             if len(claims) >= limit:
                 break
-            claim = Call("claim", queue, (worker.hex, str(limit - len(claims))))
+            arguments = (worker.hex, str(limit - len(claims)), "1" if begins else "")
+            claim = Call("claim", queue, arguments)
             *acked, claimed = self._scripts.run_all([*acks, claim], repeatable=False)
             if acks:
                 _applied(settlements, acked)
@@ -180,7 +192,7 @@ class RedisBackend(Backend):
                 yield claim
 
     def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
-        """Hold one waiting task."""
+        """Hold one waiting task, which begins at once."""
         arguments = (worker.hex, id_of(task_id).hex)
         answer = self._scripts.run(Call("claim_one", queue, arguments), repeatable=False)
         return None if answer is None else records.claim_of(answer, queue, worker)
@@ -189,29 +201,43 @@ class RedisBackend(Backend):
         """Persist outcomes, those of each queue together."""
         return _applied(settlements, self._scripts.run_all(list(_acks(settlements))))
 
+    def begin(self, claims: Sequence[Claim]) -> set[UUID]:
+        """Note that suspects start."""
+        grouped: dict[tuple[str, UUID], list[str]] = {}
+        for claim in claims:
+            fences = grouped.setdefault((claim.queue, claim.worker), [claim.worker.hex])
+            fences += (claim.id.hex, str(claim.lease))
+        calls = [Call("begin", queue, fences) for (queue, _), fences in grouped.items()]
+        return _uuids(self._scripts.run_all(calls))
+
     # Leases
 
     def heartbeat(self, worker: WorkerRecord, *, first: bool = False) -> bool:
         """Begin or renew the lease of a worker in each of its queues."""
         self._announce(worker.queues)
         self._queues_of[worker.id] = worker.queues
-        arguments = (worker.id.hex, records.milliseconds(worker.ttl), "1" if first else "")
+        origin = records.origin_of(worker) if first else ""
+        arguments = (worker.id.hex, records.milliseconds(worker.ttl), origin)
         calls = [Call("heartbeat", queue, arguments) for queue in worker.queues]
         return all(self._scripts.run_all(calls))
 
     def leave(self, worker: UUID, *, holds: bool) -> None:
         """End a lease."""
         arguments = (worker.hex, "1" if holds else "")
-        queues = self._queues_of.get(worker, ())
-        self._scripts.run_all([Call("leave", queue, arguments) for queue in queues])
+        self._run_in_queues_of(worker, "leave", arguments)
         self._queues_of.pop(worker, None)
 
     def reconcile(self, worker: UUID, held: Collection[UUID]) -> list[UUID]:
         """Hand back what a worker does not know that it holds."""
         arguments = (worker.hex, *(task_id.hex for task_id in held))
+        return list(_uuids(self._run_in_queues_of(worker, "reconcile", arguments)))
+
+    def _run_in_queues_of(
+        self, worker: UUID, script: str, arguments: Sequence[str | bytes]
+    ) -> list[Any]:
+        """Run a script in each of the queues that ``worker`` has a lease in."""
         queues = self._queues_of.get(worker, ())
-        answers = self._scripts.run_all([Call("reconcile", queue, arguments) for queue in queues])
-        return [_uuid(task_id) for lost in answers for task_id in lost]
+        return self._scripts.run_all([Call(script, queue, arguments) for queue in queues])
 
     def rescue(self, max_crashes: int) -> list[UUID]:
         """Take back the tasks of dead workers, in the queues that this process has used."""
@@ -255,7 +281,7 @@ class RedisBackend(Backend):
             listener = Listener(self.connections, channels)
             self._local.listener = listener
             listener.confirm(SUBSCRIBING)
-            self._send([("HSET", keys.of(queue)[7], "idle", 1) for queue in queues])
+            self._send([("HSET", keys.of(queue).queue, "idle", 1) for queue in queues])
             return True
         try:
             return listener.wait(timeout)
@@ -279,15 +305,30 @@ class RedisBackend(Backend):
 
     def len(self, queue: str) -> int:
         """Return how many tasks of a queue wait."""
-        ready, delayed, *_ = keys.of(queue)
-        answers = self._send([("MULTI",), ("ZCARD", ready), ("ZCARD", delayed), ("EXEC",)])
-        ready_ones, delayed_ones = answers[-1]
-        return int(ready_ones + delayed_ones)
+        names = keys.of(queue)
+        *_, (ready, delayed) = self._send(
+            [("MULTI",), ("ZCARD", names.ready), ("ZCARD", names.delayed), ("EXEC",)]
+        )
+        return int(ready + delayed)
 
     def cancel(self, queue: str, task_id: str) -> Payload | None:
-        """End a waiting task as canceled."""
+        """End a waiting task as canceled, or mark a running one and wake its worker."""
         answer = self._scripts.run(Call("cancel", queue, (id_of(task_id).hex,)))
-        return None if answer is None else records.decode(*answer)
+        if answer is None:
+            return None
+        payload, binary = answer
+        return records.decode(payload or b"", binary)
+
+    def canceled(self, worker: UUID, held: Collection[UUID]) -> set[UUID]:
+        """Return which of these tasks are marked."""
+        return _uuids(self._run_in_queues_of(worker, "canceled", (worker.hex,))) & set(held)
+
+    def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> None:
+        """Keep what running tasks say of their progress."""
+        arguments: records.Arguments = [worker.hex]
+        for task_id, said in progress.items():
+            arguments += (task_id.hex, str(said.percent), records.encode(said.message))
+        self._run_in_queues_of(worker, "report", arguments)
 
     def retry(self, queue: str, task_id: str) -> bool:
         """Let an ended task wait again."""
@@ -304,7 +345,7 @@ class RedisBackend(Backend):
 
     def is_paused(self, queue: str) -> bool:
         """Return whether a queue is paused."""
-        [answer] = self._send([("HEXISTS", keys.of(queue)[7], "paused")])
+        [answer] = self._send([("HEXISTS", keys.of(queue).queue, "paused")])
         return bool(answer)
 
     def find(self, task_id: str) -> TaskRecord | None:
@@ -398,9 +439,14 @@ def _acks(settlements: Sequence[Settlement]) -> Iterator[Call]:
 
 
 def _applied(settlements: Sequence[Settlement], answers: Iterable[Iterable[bytes]]) -> set[UUID]:
-    applied = {_uuid(task_id) for answer in answers for task_id in answer}
+    applied = _uuids(answers)
     report_stale(settlements, applied)
     return applied
+
+
+def _uuids(answers: Iterable[Iterable[bytes]]) -> set[UUID]:
+    """Return all ids in the answers of several scripts."""
+    return {_uuid(task_id) for answer in answers for task_id in answer}
 
 
 def _uuid(text: bytes) -> UUID:

@@ -1,22 +1,27 @@
 """The names of a queue's keys; what they hold is told at the top of ``lua/common.lua``."""
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 QUEUES: Final = "alligator:queues"
 """The set of all queues that anybody has used."""
-_NAMES: Final = (
-    "ready",
-    "delayed",
-    "running",
-    "workers",
-    "unique",
-    "successful",
-    "failed",
-    "queue",
-    "",
-)
 _ESCAPES: Final = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+
+
+class Keys(NamedTuple):
+    """The keys of one queue, in the order in which the scripts take them."""
+
+    ready: str
+    delayed: str
+    running: str
+    canceled: str
+    workers: str
+    origins: str
+    unique: str
+    successful: str
+    failed: str
+    queue: str
+    base: str
 
 
 @lru_cache(maxsize=1024)
@@ -29,9 +34,10 @@ def base(queue: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def of(queue: str) -> tuple[str, ...]:
-    """Return the keys of ``queue`` in the order in which the scripts take them."""
-    return tuple(base(queue) + name for name in _NAMES)
+def of(queue: str) -> Keys:
+    """Return the keys of ``queue``."""
+    beginning = base(queue)
+    return Keys._make([*(beginning + name for name in Keys._fields[:-1]), beginning])
 
 
 def task(queue: str, task_id: str) -> str:

@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from ...messages import Claim, Ending, Failure, Message, Moment, Payload, TaskRecord
+from ...messages import (
+    Claim,
+    Ending,
+    Failure,
+    Message,
+    Moment,
+    Payload,
+    Progress,
+    TaskRecord,
+    WorkerRecord,
+)
 from ...outcomes import Canceled, Failed, Outcome, Released, Retry, Snoozed, Succeeded
 
 Arguments = list[str | bytes]
@@ -63,7 +73,7 @@ def outcome_arguments(outcome: Outcome) -> Arguments:
         case Failed(failure=failure, started=started):
             values = ["failed", *_failure(failure), failure.reason or "", "1" if started else "0"]
         case Canceled(failure=failure):
-            values = ["canceled", *_failure(failure), failure.reason or ""]
+            values = ["canceled", *_failure(failure)]
         case Retry(delay=delay, failure=failure, payload=payload):
             new = (encode(payload), binary_mark(payload))
             values = ["retry", milliseconds(delay), *new, *_failure(failure)]
@@ -78,11 +88,16 @@ def _failure(failure: Failure) -> tuple[str, str, str]:
     return failure.kind, failure.message, failure.traceback
 
 
+def origin_of(worker: WorkerRecord) -> str:
+    """Return who and where a worker is, as the text of an error says it."""
+    return f"{worker.id} on {worker.host} with process id {worker.pid}"
+
+
 def claim_of(answer: Sequence[Any], queue: str, worker: UUID) -> Claim | None:
     """Return a claim, or None when what was claimed is no task of ours."""
     if len(answer) == 1:
         return None
-    task_id, func, payload, binary, lease, attempts, crashes, age, expires_in = answer
+    task_id, func, payload, binary, lease, attempts, crashes, age, expires_in, suspect = answer
     return Claim(
         id=UUID(hex=task_id.decode()),
         queue=queue,
@@ -94,6 +109,7 @@ def claim_of(answer: Sequence[Any], queue: str, worker: UUID) -> Claim | None:
         crashes=crashes,
         age=age / 1000,
         expires_in=None if expires_in is None else expires_in / 1000,
+        suspect=suspect is not None,
     )
 
 
@@ -144,7 +160,14 @@ def record_of(task_id: UUID, queue: str, stored: Mapping[bytes, bytes]) -> TaskR
         tags=tuple(json.loads(fields.get("tags", "[]"))),
         reason=fields.get("reason"),
         error=error,
+        progress=_progress(fields),
     )
+
+
+def _progress(fields: Mapping[str, str]) -> Progress | None:
+    if "percent" not in fields:
+        return None
+    return Progress(float(fields["percent"]), fields.get("progress", ""))
 
 
 def _datetime(milliseconds_since_1970: str) -> datetime:

@@ -21,9 +21,9 @@ local outcomes = {
         end
         finish(id, STATUS.failed, reason, ended)
     end },
-    canceled = { 4, function(id, ended, kind, message, traceback, reason)
+    canceled = { 3, function(id, ended, kind, message, traceback)
         remember_failure(task_key(id), kind, message, traceback)
-        finish(id, STATUS.canceled, reason, ended)
+        finish(id, STATUS.canceled, 'canceled', ended)
     end },
     retry = { 6, function(id, _, delay, payload, binary, kind, message, traceback)
         local task = task_key(id)
@@ -34,9 +34,11 @@ local outcomes = {
         else
             redis.call('HDEL', task, 'binary')
         end
+        redis.call('HDEL', task, 'suspect')
         put_back(id, STATUS.retrying, now + delay, 0, now)
     end },
     snoozed = { 1, function(id, _, delay)
+        redis.call('HDEL', task_key(id), 'suspect')
         put_back(id, STATUS.waiting, now + delay, 1, now)
     end },
     released = { 0, function(id)
@@ -49,8 +51,7 @@ local at = 2
 while at <= #ARGV do
     local id, lease, ago, ran, outcome = unpack(ARGV, at, at + 4)
     local needs, apply = unpack(outcomes[outcome])
-    local known = redis.call('HMGET', task_key(id), 'status', 'lease', 'worker')
-    if known[1] == STATUS.running and known[2] == lease and known[3] == worker then
+    if is_held(id, lease, worker) then
         local ended = now - ago
         if ran ~= '' then
             redis.call('HSET', task_key(id), 'started_at', whole(ended - ran))

@@ -1,5 +1,6 @@
--- Hold up to ARGV[2] due tasks for the worker ARGV[1], the most urgent first.
-local worker, limit = ARGV[1], tonumber(ARGV[2])
+-- Hold up to ARGV[2] due tasks for the worker ARGV[1], the most urgent first. When ARGV[3] is
+-- "1" all of them begin at once.
+local worker, limit, begins = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local now = clock()
 if not is_alive(worker, now) or redis.call('HEXISTS', QUEUE, 'paused') == 1 then
     return {}
@@ -17,7 +18,7 @@ end
 local popped = redis.call('ZPOPMIN', READY, limit)
 local claims = {}
 for at = 1, #popped, 2 do
-    claims[#claims + 1] = hold(popped[at], worker, now)
+    claims[#claims + 1] = hold(popped[at], worker, begins, now)
 end
 if #claims < limit then
     redis.call('HSET', QUEUE, 'idle', 1)

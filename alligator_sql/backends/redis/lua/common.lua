@@ -8,36 +8,42 @@
 --   1  ready       ZSET  id of a task that is due -> its place: priority, then due time
 --   2  delayed     ZSET  id of a task that is not due yet -> due time
 --   3  running     HASH  id of a task that is held -> its worker
---   4  workers     ZSET  worker -> end of its lease
---   5  unique      HASH  unique key -> id of the live task that has it
---   6  successful  ZSET  id -> when it ended
---   7  failed      ZSET  id of a failed or canceled task -> when it ended
---   8  queue       HASH  paused: set while the queue is; idle: set once a worker found less
+--   4  canceled    SET   id of a task that was canceled while it is held
+--   5  workers     ZSET  worker -> end of its lease
+--   6  origins     HASH  worker -> who and where it is, for the text of an error
+--   7  unique      HASH  unique key -> id of the live task that has it
+--   8  successful  ZSET  id -> when it ended
+--   9  failed      ZSET  id of a failed or canceled task -> when it ended
+--  10  queue       HASH  paused: set while the queue is; idle: set once a worker found less
 --                        than it wanted, until something wakes it; checked: when all running
 --                        tasks were last looked at
---   9  the beginning of the others, `alligator:{queue}:`
+--  11  the beginning of the others, `alligator:{queue}:`
 --      task:<id>   HASH  the task: payload, binary (set when the payload is no text), func,
 --                        status, priority, run_at, created_at, expires_at, unique_key, tags,
 --                        attempts, crashes, lease, worker, started_at, finished_at, reason,
 --                        error_kind, error_message, error_traceback, result, problem,
---                        awaited (set while somebody waits for its end)
+--                        suspect (set when a worker died that held it, and may have run it),
+--                        canceled_at (set while it is in `canceled`), percent and progress
+--                        (what it says of itself while it runs), awaited (set while somebody
+--                        waits for its end)
 --      wake        pub/sub channel: there may be something to claim
 --      ended:<id>  pub/sub channel: the task has ended
 --
 -- Ids and workers are UUIDs of 32 hexadecimal digits. Times are milliseconds since 1970 on
 -- the clock of the server. Outside of the queues, `alligator:queues` is the SET of their names.
 
-local READY, DELAYED, RUNNING, WORKERS, UNIQUE, SUCCESSFUL, UNSUCCESSFUL, QUEUE, BASE =
-    unpack(KEYS)
+local READY, DELAYED, RUNNING, CANCELED, WORKERS, ORIGINS, UNIQUE, SUCCESSFUL, UNSUCCESSFUL,
+    QUEUE, BASE = unpack(KEYS)
 
 -- A script that fails half way is not taken back, so what could fail fails here: an error says
 -- that one of the keys holds something else.
 for _, key in ipairs({ READY, DELAYED, WORKERS, SUCCESSFUL, UNSUCCESSFUL }) do
     redis.call('ZCARD', key)
 end
-for _, key in ipairs({ RUNNING, UNIQUE, QUEUE }) do
+for _, key in ipairs({ RUNNING, ORIGINS, UNIQUE, QUEUE }) do
     redis.call('HLEN', key)
 end
+redis.call('SCARD', CANCELED)
 
 local STATUS = {
     waiting = '0', success = '1', failed = '2', delayed = '3',
@@ -88,21 +94,6 @@ local function queue_up(id, priority, run_at, now)
     end
 end
 
--- Give a task that was held back to the queue, due at `run_at` or, without that, as before.
--- Of the attempts, `refund` are taken back.
-local function put_back(id, status, run_at, refund, now)
-    local task = task_key(id)
-    local known = redis.call('HMGET', task, 'priority', 'run_at')
-    local due = run_at or tonumber(known[2]) or now
-    redis.call('HDEL', RUNNING, id)
-    redis.call('HDEL', task, 'worker', 'started_at')
-    redis.call('HSET', task, 'status', status, 'run_at', whole(due))
-    if refund > 0 then
-        redis.call('HINCRBY', task, 'attempts', -refund)
-    end
-    queue_up(id, tonumber(known[1]) or 0, due, now)
-end
-
 local function remember_failure(task, kind, message, traceback)
     redis.call('HSET', task, 'error_kind', kind, 'error_message', message,
         'error_traceback', traceback)
@@ -117,7 +108,7 @@ local function finish(id, status, reason, finished_at)
         redis.call('HSET', task, 'reason', reason)
     end
     redis.call('ZADD', status == STATUS.success and SUCCESSFUL or UNSUCCESSFUL, finished_at, id)
-    local known = redis.call('HMGET', task, 'unique_key', 'awaited')
+    local known = redis.call('HMGET', task, 'unique_key', 'awaited', 'canceled_at', 'percent')
     if known[1] then
         redis.call('HDEL', UNIQUE, known[1])
     end
@@ -125,6 +116,32 @@ local function finish(id, status, reason, finished_at)
         redis.call('HDEL', task, 'awaited')
         redis.call('PUBLISH', BASE .. 'ended:' .. id, '')
     end
+    if known[3] then
+        redis.call('HDEL', task, 'canceled_at')
+        redis.call('SREM', CANCELED, id)
+    end
+    if known[4] then
+        redis.call('HDEL', task, 'percent', 'progress')
+    end
+end
+
+-- Give a task that was held back to the queue, due at `run_at` or, without that, as before.
+-- Of the attempts, `refund` are taken back. One that was canceled meanwhile ends instead.
+local function put_back(id, status, run_at, refund, now)
+    local task = task_key(id)
+    local known = redis.call('HMGET', task, 'priority', 'run_at', 'canceled_at')
+    if refund > 0 then
+        redis.call('HINCRBY', task, 'attempts', -refund)
+    end
+    if known[3] then
+        finish(id, STATUS.canceled, 'canceled', now)
+        return
+    end
+    local due = run_at or tonumber(known[2]) or now
+    redis.call('HDEL', RUNNING, id)
+    redis.call('HDEL', task, 'worker', 'started_at', 'percent', 'progress')
+    redis.call('HSET', task, 'status', status, 'run_at', whole(due))
+    queue_up(id, tonumber(known[1]) or 0, due, now)
 end
 
 -- Whether the lease of a worker lasts.
@@ -133,12 +150,24 @@ local function is_alive(worker, now)
     return ends and tonumber(ends) > now
 end
 
--- Let a worker hold a task, and return what the worker needs to know. Only the id comes back
--- when there is no such task: something else was in our keys.
-local function hold(id, worker, now)
+-- Whether a worker still holds a task under this lease: the fence of all that it says of it.
+local function is_held(id, lease, worker)
+    local known = redis.call('HMGET', task_key(id), 'status', 'lease', 'worker')
+    return known[1] == STATUS.running and known[2] == lease and known[3] == worker
+end
+
+-- Note that a task which is held starts now; whoever dies from here on has run it.
+local function begin(id, now)
+    redis.call('HSET', task_key(id), 'started_at', whole(now))
+end
+
+-- Let a worker hold a task, which `begins` at once unless it is a suspect, and return what the
+-- worker needs to know. Only the id comes back when there is no such task: something else was
+-- in our keys.
+local function hold(id, worker, begins, now)
     local task = task_key(id)
     local known = redis.pcall('HMGET', task, 'func', 'payload', 'binary', 'lease', 'attempts',
-        'crashes', 'created_at', 'expires_at')
+        'crashes', 'created_at', 'expires_at', 'suspect')
     if known.err or not known[1] or #id ~= 32 or string.find(id, '%X') then
         return { id }
     end
@@ -146,10 +175,13 @@ local function hold(id, worker, now)
     local attempts = (tonumber(known[5]) or 0) + 1
     local expires_at = tonumber(known[8])
     redis.call('HSET', task, 'status', STATUS.running, 'lease', lease, 'attempts', attempts,
-        'worker', worker, 'started_at', whole(now))
+        'worker', worker)
     redis.call('HSET', RUNNING, id, worker)
+    if begins and not known[9] then
+        begin(id, now)
+    end
     return { id, known[1], known[2], known[3], lease, attempts, tonumber(known[6]) or 0,
-        now - (tonumber(known[7]) or now), expires_at and expires_at - now or false }
+        now - (tonumber(known[7]) or now), expires_at and expires_at - now or false, known[9] }
 end
 
 -- Remove a task and all that is known about it.

@@ -3,4 +3,5 @@ if ARGV[2] == '1' then
     redis.call('ZADD', WORKERS, clock(), ARGV[1])
 else
     redis.call('ZREM', WORKERS, ARGV[1])
+    redis.call('HDEL', ORIGINS, ARGV[1])
 end

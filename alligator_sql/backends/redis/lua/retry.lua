@@ -11,7 +11,7 @@ end
 local now = clock()
 redis.call('ZREM', UNSUCCESSFUL, id)
 redis.call('HDEL', task, 'attempts', 'crashes', 'worker', 'started_at', 'finished_at', 'reason',
-    'expires_at')
+    'expires_at', 'suspect')
 redis.call('HSET', task, 'status', STATUS.waiting, 'run_at', whole(now))
 queue_up(id, tonumber(known[3] or 0), now, now)
 return 1
