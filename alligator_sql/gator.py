@@ -63,6 +63,8 @@ class Gator(Enqueuer):
             every public module-level function outside of the standard library.
         prefix: What the names of the SQL tables start with.
         schema: The PostgreSQL schema of the tables; by default the search path decides.
+        listen_url: Another PostgreSQL connection string for the connection on which a worker
+            waits for notifications, when the first leads through a transaction pooler.
         max_payload: The largest serialized task in bytes.
 
     Raises:
@@ -82,6 +84,7 @@ class Gator(Enqueuer):
         allow: Iterable[str] = (),
         prefix: str | None = None,
         schema: str | None = None,
+        listen_url: str | None = None,
         max_payload: int = MAX_PAYLOAD,
     ) -> None:
         if conn_string is not None and engine is not None:
@@ -100,7 +103,12 @@ class Gator(Enqueuer):
         self.max_payload = max_payload
         self._backend_options: dict[str, Any] = {
             name: value
-            for name, value in (("engine", engine), ("prefix", prefix), ("schema", schema))
+            for name, value in (
+                ("engine", engine),
+                ("prefix", prefix),
+                ("schema", schema),
+                ("listen_url", listen_url),
+            )
             if value is not None
         }
         if backend_class is None:

@@ -88,7 +88,7 @@ def offline(url: str, names: Names) -> None:
 
 def online(url: str, names: Names) -> None:
     """Execute the statements in one transaction, alone."""
-    engine = engines.create(url)
+    engine = engines.create(url, limited=False)
     try:
         with engine.connect() as connection:
             if connection.dialect.name == "sqlite":

@@ -145,6 +145,15 @@ def run(
         typer.Option(envvar="ALLIGATOR_PREFIX", show_default=False, help=PREFIX_HELP),
     ] = None,
     schema: Schema = None,
+    listen_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ALLIGATOR_LISTEN_URL",
+            metavar="DSN",
+            show_default=False,
+            help="Where to wait for notifications, when DSN leads through a transaction pooler.",
+        ),
+    ] = None,
 ) -> None:
     """Run tasks until SIGTERM or Ctrl-C; a second one does not wait for those that run."""
     names = [name.strip() for name in queues.split(",")]
@@ -165,7 +174,14 @@ def run(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sys.path.insert(0, str(Path.cwd()))
     try:
-        gator = Gator(dsn, names[0], allow=allow or (), prefix=prefix, schema=schema)
+        gator = Gator(
+            dsn,
+            names[0],
+            allow=allow or (),
+            prefix=prefix,
+            schema=schema,
+            listen_url=listen_url,
+        )
         _connect(gator, connect_timeout)
         worker = Worker(
             gator,

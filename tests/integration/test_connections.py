@@ -64,7 +64,7 @@ class TestKeepalive:
             "keepalives_idle": "15",
             "keepalives_interval": "5",
             "keepalives_count": "3",
-            "tcp_user_timeout": "20000",
+            "tcp_user_timeout": "10000",
         }
 
     def test_the_url_has_the_last_word(self, postgres18_dsn):

@@ -54,10 +54,13 @@ class SQLBackend(Backend):
         engine: A SQLAlchemy engine of the application to share.
         prefix: What the names of the tables start with.
         schema: The PostgreSQL schema of the tables; by default the search path decides.
+        listen_url: Another connection string for the connection that waits for notifications,
+            when ``conn_string`` or ``engine`` leads through a transaction pooler.
 
     Raises:
         UnknownBackendError: The connection string leads to no database or driver of ours.
-        InvalidOptionError: A schema or a database in memory with SQLite, or an odd name.
+        InvalidOptionError: A schema, a ``listen_url`` or a database in memory with SQLite, or
+            an odd name.
         Unsupported: Not an engine that tasks can be stored with.
     """
 
@@ -81,7 +84,7 @@ class SQLBackend(Backend):
         wake=True,
         cross_process=True,
     )
-    options: ClassVar[frozenset[str]] = frozenset({"engine", "prefix", "schema"})
+    options: ClassVar[frozenset[str]] = frozenset({"engine", "prefix", "schema", "listen_url"})
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class SQLBackend(Backend):
         engine: Engine | None = None,
         prefix: str = DEFAULT_PREFIX,
         schema: str | None = None,
+        listen_url: str | None = None,
     ) -> None:
         self._connections = Connections(
             engines.create(conn_string) if engine is None else engine, owned=engine is None
@@ -103,7 +107,7 @@ class SQLBackend(Backend):
         self._statements = Statements(build(self.names), self._dialect)
         self._settler = Settler(self._dialect, self._statements)
         self._records = Records(self._statements)
-        self._wakeups = Wakeups(self._connections, self.names)
+        self._wakeups = Wakeups(self._connections, self.names, listen_url)
         self._operations = Operations(self._statements, self._wakeups)
         self._ready = False
         self._last_stray_search = time.monotonic()
@@ -146,9 +150,13 @@ class SQLBackend(Backend):
             joined = joining.unscoped(connection)
             steps = self._enqueue(messages, joined=joined)
             return joining.run(joined, steps, self._dialect.name)
+        return self._connections.insist(partial(self._enqueue_alone, messages))
+
+    def _enqueue_alone(self, messages: Sequence[Message], is_repeated: bool) -> list[Receipt]:
         # One statement commits itself; SQLite needs two.
         with self._transaction() if self._is_sqlite else self._statement() as own:
-            return drive(self._enqueue(messages, joined=None), on_sqlalchemy(own))
+            receipts = drive(self._enqueue(messages, joined=None), on_sqlalchemy(own))
+        return _without_own(messages, receipts) if is_repeated else receipts
 
     async def aenqueue(self, messages: Sequence[Message], connection: Any) -> list[Receipt]:
         """Store messages of one queue in the transaction of an asynchronous connection."""
@@ -416,3 +424,17 @@ class SQLBackend(Backend):
         """Return whether a queue is paused."""
         with self._statement() as connection:
             return bool(connection.scalar(self._statements.is_paused, {"queue": queue}))
+
+
+def _without_own(messages: Sequence[Message], receipts: Sequence[Receipt]) -> list[Receipt]:
+    """Do not call a duplicate what an attempt before this one has stored."""
+    return [
+        Receipt(message.id) if _is_own(message, receipt) else receipt
+        for message, receipt in zip(messages, receipts, strict=True)
+    ]
+
+
+def _is_own(message: Message, receipt: Receipt) -> bool:
+    if receipt.payload is None:  # one of many
+        return receipt.id == message.id and message.unique_key is None
+    return receipt.id == message.id and receipt.payload == message.payload

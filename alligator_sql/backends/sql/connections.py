@@ -1,18 +1,25 @@
 """The connections that are ours: in what transaction a statement runs, and what fails how."""
 
 import os
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakMethod
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ...exceptions import StoreUnavailableError, Unsupported
 from . import engines
+from .troubles import is_passing, translated
+
+ATTEMPTS = 3
+"""How often something is tried that may be repeated."""
+LONGEST_PAUSE = 0.2
+"""Seconds before another try at most."""
+_Value = TypeVar("_Value")
 
 
 class Connections:
@@ -55,6 +62,20 @@ class Connections:
         """Open a connection for statements that stand alone."""
         with translated(), self._connect(self._autocommit) as connection:
             yield connection
+
+    def insist(self, attempt: Callable[[bool], _Value]) -> _Value:
+        """Make an attempt again when its connection was lost on the way, or for a deadlock.
+
+        The first one may have succeeded all the same: ``attempt`` is told whether it is another.
+        """
+        for number in range(1, ATTEMPTS):
+            try:
+                return attempt(number > 1)
+            except StoreUnavailableError as error:
+                if not is_passing(error):
+                    raise
+            time.sleep(random.uniform(0, LONGEST_PAUSE))
+        return attempt(True)
 
     def close(self) -> None:
         """Close the pool, unless it is the application's."""
@@ -102,20 +123,6 @@ def _weak(method: Callable[[], None]) -> Callable[[], None]:
             alive()
 
     return call
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the driver's way of saying that the database is away into ours."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        raise StoreUnavailableError(f"The database does not answer: {error.orig}") from error
-    except PoolTimeoutError as error:
-        raise StoreUnavailableError(
-            "No connection of the pool became free in time. Share an engine with a larger pool: "
-            "Gator(engine=create_engine(..., pool_size=20))."
-        ) from error
 
 
 def _checked(engine: Any) -> Engine:

@@ -1,5 +1,7 @@
 """SQLAlchemy engines as the queue needs them."""
 
+import logging
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -7,33 +9,44 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from ...exceptions import InvalidOptionError, UnknownBackendError
 
+logger = logging.getLogger(__name__)
+
 SQLITE_LOCK_TIMEOUT = 30.0
 """Seconds that a SQLite connection waits for the writer before it."""
-CONNECT_TIMEOUT = 10
-"""Seconds to wait for a PostgreSQL server to accept a connection."""
 KEEPALIVE = {
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
+    "tcp_user_timeout": 10_000,
 }
-"""Finds out within half a minute that a server is gone without a word; the system's own
-settings take two hours for a connection that waits. Unix sockets ignore it."""
+"""Finds out within half a minute that a server is gone without a word, and within 10 s when
+something was sent to it: in time to renew a lease of 30 s on another connection. The system's
+own settings take a quarter of an hour, or two when nothing is sent. Unix sockets ignore it."""
+READ_ONLY = "25006"
+"""The SQLSTATE of a write that a standby refuses."""
 OLDEST_SQLITE = (3, 35, 0)
 _DRIVERS = {
     "psycopg": "postgresql://user@host/database, with psycopg 3",
     "pysqlite": "sqlite:///tasks.db, with Python's own sqlite3",
 }
 """The drivers that tasks are stored with, and how they are asked for."""
+_SEVERAL_HOSTS = re.compile(
+    r"(postgres[^:/]*://(?:[^@/?]*@)?)([^@/?,]+(?:,[^@/?,]+)+)(/[^?]*)?\??(.*)"
+)
 
 
-def create(conn_string: str) -> Engine:
+def create(conn_string: str, *, limited: bool = True) -> Engine:
     """Return an engine for ``conn_string``; nothing is connected yet.
+
+    Args:
+        conn_string: Where the database is.
+        limited: Whether statements get the deadlines of :mod:`.sessions`; migrations have none.
 
     Raises:
         UnknownBackendError: The driver is not installed or another than ours, or the string
@@ -44,7 +57,7 @@ def create(conn_string: str) -> Engine:
     try:
         if url.get_backend_name() == "sqlite":
             return _sqlite(url)
-        return _postgresql(url)
+        return _postgresql(url, limited=limited)
     except ModuleNotFoundError as error:
         raise UnknownBackendError(
             f"{url.get_backend_name()}:// needs {error.name}: "
@@ -69,7 +82,7 @@ def check_sqlite(url: URL) -> None:
 
 def _parsed(conn_string: str) -> URL:
     try:
-        url = make_url(conn_string)
+        url = make_url(_with_hosts_apart(conn_string))
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
         url.get_dialect()
@@ -85,24 +98,66 @@ def _parsed(conn_string: str) -> URL:
     return url
 
 
-def _postgresql(url: URL) -> Engine:
+def _with_hosts_apart(conn_string: str) -> str:
+    """Write ``//user@one:5432,two:5432/db``, as libpq does, in the way of SQLAlchemy."""
+    found = _SEVERAL_HOSTS.match(conn_string)
+    if found is None:
+        return conn_string
+    start, hosts, path, query = found.groups("")
+    parameters = [f"host={host}" for host in hosts.split(",")] + ([query] if query else [])
+    return f"{start}{path}?{'&'.join(parameters)}"
+
+
+def _postgresql(url: URL, *, limited: bool) -> Engine:
+    from . import sessions
+
     connect_args: dict[str, Any] = {
-        "connect_timeout": CONNECT_TIMEOUT,
+        "connect_timeout": sessions.CONNECT_TIMEOUT,
         "application_name": "alligator-sql",
         **KEEPALIVE,
     }
+    if "," in url.get_dialect()().create_connect_args(url)[1].get("host", ""):
+        connect_args["target_session_attrs"] = "read-write"  # else the first that answers will do
     for name in connect_args.keys() & url.query.keys():
         del connect_args[name]
     engine = create_engine(url, connect_args=connect_args, hide_parameters=True)
+    event.listen(engine, "handle_error", _leave_standby)
+    if limited:
+        _limit(engine)
+    return engine
+
+
+def _limit(engine: Engine) -> None:
+    """Have each connection be a :class:`.sessions.Session`, and find out when it is dead."""
+    from . import sessions
+
+    told = False
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, args: Any, options: Any) -> sessions.Session:
+        return sessions.Session.connect(*args, **options)
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: PoolProxiedConnection) -> None:
-        # See replanned(). Statements stay prepared, so this costs nothing that can be measured.
-        connection.autocommit = True
-        connection.execute("set plan_cache_mode = force_custom_plan")
-        connection.autocommit = False
+    def prepare(session: sessions.Session, _record: Any) -> None:
+        nonlocal told
+        if not sessions.prepare(session) and not told:
+            told = True
+            logger.warning(
+                "behind a connection pooler nothing limits statements on the server; let "
+                "the role do it: ALTER ROLE %s SET statement_timeout = '%gs'",
+                session.info.user, sessions.STATEMENT_TIMEOUT,
+            )  # fmt: skip
 
-    return engine
+    @event.listens_for(engine, "checkout")
+    def check(session: sessions.Session, _record: Any, _proxy: Any) -> None:
+        if session.has_word() and not session.ping():
+            raise DisconnectionError("the server has closed the connection meanwhile")
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """After a failover the connections may lead to what is a standby now: make new ones."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 @contextmanager

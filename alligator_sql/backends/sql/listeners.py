@@ -1,25 +1,40 @@
 """Waiting for news from the database, each listener on a connection of its own."""
 
+import math
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, Protocol, cast
+from uuid import uuid4
 
 from sqlalchemy import Engine
 
 from ...exceptions import StoreUnavailableError
 from .tables import Names
 
-PROBE_INTERVAL = 15.0
-"""Seconds of silence after which a listener asks whether its connection still answers."""
+PING_INTERVAL = 10.0
+"""Seconds between two notifications that a listener sends to itself."""
+PING_PATIENCE = 5.0
+"""Seconds within which such a notification has to come back."""
 DATA_VERSION_INTERVAL = 0.01
 """Seconds between two looks at SQLite's ``data_version``, which take 3 µs each."""
 
 
+Tell = Callable[[str, str], None]
+"""Sends a notification with a channel and a payload, on another connection."""
+
+
 class Listener(Protocol):
     """Something that wakes when the database may have news."""
+
+    def prove(self) -> None:
+        """Return once it is certain that news arrive.
+
+        Raises:
+            StoreUnavailableError: They do not.
+        """
 
     def wait(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds; return whether there may be news."""
@@ -35,33 +50,92 @@ def channel_of(names: Names, topic: str) -> str:
 
 
 class PostgreSQLListener:
-    """LISTEN on a connection in autocommit mode, which never holds a snapshot open."""
+    """LISTEN on a connection in autocommit mode, which never holds a snapshot open.
 
-    def __init__(self, engine: Engine, channels: Sequence[str]) -> None:
+    A connection can be dead without a word, and a transaction pooler accepts LISTEN and
+    passes nothing on. So the listener keeps sending notifications to itself. They go by another
+    connection: on its own they would come with the answer, whoever is in between.
+
+    Args:
+        engine: Makes the connection.
+        channels: What to listen to.
+        tell: Sends the notifications to itself; without it nothing is proven.
+    """
+
+    def __init__(self, engine: Engine, channels: Sequence[str], tell: Tell | None = None) -> None:
         self._connection = cast(Any, _own_connection(engine))
         # A connection must not be closed while another thread waits on it.
         self._in_use = threading.Lock()
         self._error = cast(Any, engine.dialect).dbapi.Error
-        self._connection.autocommit = True
-        for channel in channels:
-            self._connection.execute(f'listen "{channel}"')
-        self._probed = time.monotonic()
+        self._tell = tell
+        self._own_channel = f"alligator_ping_{uuid4().hex}"
+        self._pings = 0
+        self._next_ping = math.inf
+        self._answer_due = math.inf
+        self._listen([*channels, self._own_channel] if tell else channels)
+
+    def _listen(self, channels: Sequence[str]) -> None:
+        try:
+            self._connection.autocommit = True
+            for channel in channels:
+                self._connection.execute(f'listen "{channel}"')
+        except self._error as error:
+            self._connection.close()
+            raise StoreUnavailableError(f"Cannot listen: {error}") from error
+
+    def prove(self) -> None:
+        """Wait for a notification to itself."""
+        self._next_ping = time.monotonic()
+        self.wait(0.0)
+        while self._answer_due < math.inf:
+            self.wait(PING_PATIENCE)
 
     def wait(self, timeout: float) -> bool:
         """Wait for a notification."""
         with self._in_use:
             try:
-                return self._notified(timeout)
+                return self._hears(time.monotonic() + timeout)
             except self._error as error:
                 raise StoreUnavailableError(f"The listening connection is lost: {error}") from error
 
-    def _notified(self, timeout: float) -> bool:
-        for _ in self._connection.notifies(timeout=timeout, stop_after=1):
-            return True
-        if time.monotonic() - self._probed > PROBE_INTERVAL:
-            self._connection.execute("select 1")
-            self._probed = time.monotonic()
-        return False
+    def _hears(self, deadline: float) -> bool:
+        while True:
+            now = time.monotonic()
+            if now >= self._next_ping:
+                self._ping(now)
+            until = min(deadline, self._next_ping, self._answer_due)
+            if self._receives(max(0.0, until - now)):
+                return True
+            now = time.monotonic()
+            if now >= self._answer_due:
+                raise StoreUnavailableError(self._silence())
+            if now >= deadline:
+                return False
+
+    def _ping(self, now: float) -> None:
+        if self._tell is not None:
+            self._pings += 1
+            self._next_ping, self._answer_due = math.inf, now + PING_PATIENCE
+            self._tell(self._own_channel, str(self._pings))
+
+    def _receives(self, timeout: float) -> bool:
+        news = False
+        for notice in self._connection.notifies(timeout=timeout, stop_after=1):
+            if notice.channel != self._own_channel:
+                news = True
+            elif notice.payload == str(self._pings):
+                self._answer_due = math.inf
+                self._next_ping = time.monotonic() + PING_INTERVAL
+        return news
+
+    def _silence(self) -> str:
+        if self._pings > 1:
+            return f"The listening connection is dead: it heard nothing for {PING_PATIENCE:g} s."
+        return (
+            f"Notifications do not arrive within {PING_PATIENCE:g} s, as behind a transaction "
+            "pooler. New tasks are found by polling instead. Give listen_url= a direct "
+            "connection to the same database."
+        )
 
     def close(self) -> None:
         """Close the connection, once nobody waits on it any more."""
@@ -78,6 +152,9 @@ class SQLiteListener:
         self._in_use = threading.Lock()
         self._closed = False
         self._seen = self._version()
+
+    def prove(self) -> None:
+        """Do nothing: who can read the file sees its changes."""
 
     def wait(self, timeout: float) -> bool:
         """Wait for a commit of any other connection, in this process or another."""
@@ -98,7 +175,10 @@ class SQLiteListener:
         with self._in_use:
             if self._closed:
                 return None
-            return cast(int, self._connection.execute("pragma data_version").fetchone()[0])
+            try:
+                return cast(int, self._connection.execute("pragma data_version").fetchone()[0])
+            except sqlite3.Error as error:
+                raise StoreUnavailableError(f"The database cannot be watched: {error}") from error
 
     def close(self) -> None:
         """Close the connection; whoever waits on it stops waiting."""
@@ -109,7 +189,10 @@ class SQLiteListener:
 
 def _own_connection(engine: Engine) -> object:
     """Return a driver connection that belongs to no pool any more."""
-    pooled = engine.raw_connection()
+    try:
+        pooled = engine.raw_connection()
+    except cast(Any, engine.dialect).dbapi.Error as error:
+        raise StoreUnavailableError(f"No connection to listen on: {error}") from error
     connection = pooled.driver_connection
     pooled.detach()
     return connection

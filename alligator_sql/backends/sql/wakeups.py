@@ -8,12 +8,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ...exceptions import StoreUnavailableError
+from ...exceptions import InvalidOptionError, StoreUnavailableError
 from ...messages import Message
-from . import joining
-from .connections import Connections, at_fork, translated
-from .listeners import Listener, PostgreSQLListener, SQLiteListener, channel_of
+from . import engines, joining
+from .connections import Connections, at_fork
+from .listeners import Listener, PostgreSQLListener, SQLiteListener, Tell, channel_of
 from .tables import Names
+from .troubles import translated
 
 NOTIFY_INTERVAL = 0.01
 """Seconds between two notifications of one queue by one process, outside of transactions
@@ -24,12 +25,25 @@ _RESULTS = "results"
 
 
 class Wakeups:
-    """NOTIFY and LISTEN on PostgreSQL; on SQLite every commit is news anyway."""
+    """NOTIFY and LISTEN on PostgreSQL; on SQLite every commit is news anyway.
 
-    def __init__(self, connections: Connections, names: Names) -> None:
+    Args:
+        connections: Those that statements run on.
+        names: The names of the tables.
+        listen_url: Where to listen, if ``connections`` lead through a transaction pooler.
+
+    Raises:
+        UnknownBackendError: ``listen_url`` cannot be read.
+        InvalidOptionError: It does not lead to PostgreSQL, or tasks are not stored there.
+    """
+
+    def __init__(
+        self, connections: Connections, names: Names, listen_url: str | None = None
+    ) -> None:
         self._connections = connections
         self._names = names
         self._is_sqlite = connections.engine.dialect.name == "sqlite"
+        self._direct = connections if listen_url is None else self._at(listen_url)
         self._notified: dict[str, float] = {}
         self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
         at_fork(in_child=self._in_child)
@@ -73,7 +87,7 @@ class Wakeups:
         key = (threading.get_ident(), tuple(queues))
         listener = self._listeners.get(key)
         if listener is None:
-            self._listeners[key] = self._listener(queues)
+            self._listeners[key] = self._proven(self._listener(queues, self._tell))
             return True  # whatever came before the listener stood is news
         try:
             return listener.wait(timeout)
@@ -95,12 +109,33 @@ class Wakeups:
         """After a fork the listeners are the parent's, and so are the threads they belong to."""
         self._listeners = {}
 
-    def _listener(self, topics: Sequence[str]) -> Listener:
+    def _listener(self, topics: Sequence[str], tell: Tell | None = None) -> Listener:
         with translated():
             if self._is_sqlite:
                 return SQLiteListener(self._connections.engine)
             channels = [channel_of(self._names, topic) for topic in topics]
-            return PostgreSQLListener(self._connections.engine, channels)
+            return PostgreSQLListener(self._direct.engine, channels, tell)
+
+    def _proven(self, listener: Listener) -> Listener:
+        try:
+            listener.prove()
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def _tell(self, channel: str, payload: str) -> None:
+        with self._connections.statement() as connection:
+            connection.exec_driver_sql("select pg_notify(%s, %s)", (channel, payload))
+
+    def _at(self, listen_url: str) -> Connections:
+        engine = engines.create(listen_url)
+        if self._is_sqlite or engine.dialect.name != "postgresql":
+            raise InvalidOptionError(
+                "listen_url= is for tasks in PostgreSQL: a postgresql:// string that leads to the "
+                "same database past the connection pooler."
+            )
+        return Connections(engine, owned=True)
 
     def close(self) -> None:
         """Close all listeners."""

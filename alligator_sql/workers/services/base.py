@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 
 logger = logging.getLogger(__name__)
 
-LONGEST_BACKOFF = 30.0
-"""Seconds between tries while a service keeps failing."""
+SHORTEST_BACKOFF = 0.4
+"""Seconds at most before the first new try of a service that failed; they double."""
+LONGEST_BACKOFF = 10.0
+"""Seconds between tries at most while a service keeps failing."""
 
 
 class Service(threading.Thread, ABC):
@@ -28,11 +30,12 @@ class Service(threading.Thread, ABC):
         self._interval = interval
         self._stopped = threading.Event()
         self._failures = 0
+        self._succeeded = False
 
     @property
     def healthy(self) -> bool:
-        """Whether the last run succeeded."""
-        return self.is_alive() and self._failures == 0
+        """Whether the last run succeeded; not before the first one."""
+        return self.is_alive() and self._succeeded
 
     @abstractmethod
     def run_once(self) -> None:
@@ -41,20 +44,33 @@ class Service(threading.Thread, ABC):
     def run(self) -> None:
         """Run until stopped."""
         while not self._stopped.is_set():
-            pause = self._interval
-            try:
-                self.run_once()
-            except Exception as error:  # a service outlives any trouble of the store
-                self._failures += 1
-                pause = min(LONGEST_BACKOFF, 0.2 * 2.0 ** min(self._failures, 20))
-                if self._failures == 1 and not self._stopped.is_set():
-                    logger.warning("%s has trouble, trying on: %s", self._title, error)
-            else:
-                if self._failures:
-                    logger.warning("%s works again", self._title)
-                self._failures = 0
-            self._stopped.wait(pause * random.uniform(0.8, 1.2))
-        self.finished()
+            self._try_once()
+            self._stopped.wait(self._rest())
+        try:
+            self.finished()
+        except Exception as error:
+            logger.warning("%s could not finish: %s", self._title, error)
+
+    def _try_once(self) -> None:
+        try:
+            self.run_once()
+        except Exception as error:  # a service outlives any trouble of the store
+            self._succeeded = False
+            self._failures += 1
+            if self._failures == 1 and not self._stopped.is_set():
+                logger.warning("%s has trouble, trying on: %s", self._title, error)
+        else:
+            if self._failures:
+                logger.warning("%s works again", self._title)
+            self._succeeded = True
+            self._failures = 0
+
+    def _rest(self) -> float:
+        if not self._failures:
+            return self._interval * random.uniform(0.8, 1.2)
+        # All workers lose the store at the same moment; they must not come back at the same one.
+        longest = min(LONGEST_BACKOFF, SHORTEST_BACKOFF * 2.0 ** min(self._failures - 1, 10))
+        return longest * random.uniform(0.5, 1.0)
 
     def finished(self) -> None:
         """Give back what the thread of the service holds; called there at its end."""

@@ -1,0 +1,67 @@
+"""What a database says when it has trouble, in our words."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from ...exceptions import StoreUnavailableError
+from .engines import READ_ONLY
+
+VICTIMS = ("40001", "40P01")
+"""SQLSTATEs of transactions that were ended for the sake of others, and may be repeated."""
+TROUBLES = ("08", "25", "40", "42501", "53", "55", "57", "58", "XX")
+"""What SQLSTATEs begin with that say nothing about the statement, but about the server: it may
+well be accepted later. 42501 is a privilege that the role does not have."""
+FILE_TROUBLES = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
+)
+HINTS = {
+    READ_ONLY: "It is a standby, or was made read-only. Connect to the primary; with several hosts "
+    "in the connection string the one that can be written to is found.",
+    "42501": "The role lacks a privilege.",
+    "57014": "It took longer than statement_timeout allows.",
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's way of saying that the database has trouble into ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not _is_trouble(error):
+            raise
+        state = _state(error)
+        does = "refuses" if state else "does not answer"
+        raise StoreUnavailableError(
+            f"The database {does}: {error.orig} {HINTS.get(state, '')}".rstrip()
+        ) from error
+    except PoolTimeoutError as error:
+        raise StoreUnavailableError(
+            "No connection of the pool became free in time. Share an engine with a larger pool: "
+            "Gator(engine=create_engine(..., pool_size=20))."
+        ) from error
+
+
+def is_passing(error: StoreUnavailableError) -> bool:
+    """Whether to try again at once: a connection was lost, or the transaction was a victim."""
+    cause = error.__cause__
+    if not isinstance(cause, DBAPIError):
+        return False
+    state = _state(cause)
+    return state in VICTIMS or (cause.connection_invalidated and state != READ_ONLY)
+
+
+def _is_trouble(error: DBAPIError) -> bool:
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode & 0xFF in FILE_TROUBLES
+    return _state(error).startswith(TROUBLES)
+
+
+def _state(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
