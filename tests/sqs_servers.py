@@ -64,6 +64,7 @@ class SQSServer:
         self._faults: dict[str, deque[Fault]] = {}
         self._ahead = 0.0
         self._changed = threading.Condition()
+        self._resets = 0
         self._stopping = False
         self._patches = [
             mock.patch.object(moto.sqs.models, "unix_time", self.now),
@@ -79,6 +80,14 @@ class SQSServer:
     def endpoint(self) -> str:
         """Its URL."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def prefix(self) -> str:
+        """What queue names start with that had no meaning before the last reset.
+
+        A poll of an earlier test that is still on its way cannot take messages out of them.
+        """
+        return f"t{self._resets}-"
 
     def dsn(self, prefix: str = "") -> str:
         """Return the connection string of the queues that start with ``prefix``."""
@@ -100,6 +109,7 @@ class SQSServer:
     def reset(self) -> None:
         """Forget queues, calls and faults, and set the clock right."""
         with self._changed:
+            self._resets += 1
             sqs_backends.reset()
             self.calls = []
             self._faults = {}
@@ -115,22 +125,34 @@ class SQSServer:
         assert isinstance(queue, Queue)
         return queue
 
+    def redrive(self, name: str, receives: int, to: str) -> None:
+        """Let a queue give to another one what was received so often."""
+        with self._changed:
+            policy = {"deadLetterTargetArn": self._queue(to).queue_arn, "maxReceiveCount": receives}
+            self._queue(name)._setup_dlq(policy)
+
     def show_all(self, name: str) -> None:
         """Let everything in flight be handed out again, as SQS may do at any time."""
         with self._changed:
-            for message in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[name]._messages:
+            for message in self._queue(name)._messages:
                 message.visible_at = 0
             self._changed.notify_all()
 
     def counts(self, name: str) -> tuple[int, int, int]:
         """Return how many messages of a queue wait, are delayed and are in flight."""
         with self._changed:
-            queue = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[name]
+            queue = self._queue(name)
             return (
                 queue.approximate_number_of_messages,
                 queue.approximate_number_of_messages_delayed,
                 queue.approximate_number_of_messages_not_visible,
             )
+
+    @staticmethod
+    def _queue(name: str) -> Queue:
+        found = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[name]
+        assert isinstance(found, Queue)
+        return found
 
     def count(self, action: str) -> int:
         """Return how many requests of a kind were answered."""
@@ -152,17 +174,29 @@ class SQSServer:
         """Refuse one entry of a batch and take the others."""
 
         def fault(request: dict[str, Any], handle: Handle) -> Answer:
-            entries = list(request["Entries"])
-            refused = entries.pop(index)
-            answer: dict[str, Any] = {"Successful": [], "Failed": []}
-            if entries:
-                _, answer = handle(request | {"Entries": entries})
-            failure = {
-                "Id": refused["Id"], "SenderFault": sender_fault, "Code": code, "Message": "as told"
-            }  # fmt: skip
-            return 200, answer | {"Failed": [*answer.get("Failed", []), failure]}
+            return self.without_entry(request, handle, index, sender_fault=sender_fault, code=code)
 
         self.fault(action, fault, times)
+
+    @staticmethod
+    def without_entry(
+        request: dict[str, Any],
+        handle: Handle,
+        index: int,
+        *,
+        sender_fault: bool,
+        code: str = "Odd",
+    ) -> Answer:
+        """Return the answer to a request of which one entry is refused."""
+        entries = list(request["Entries"])
+        refused = entries.pop(index)
+        answer: dict[str, Any] = {"Successful": [], "Failed": []}
+        if entries:
+            _, answer = handle(request | {"Entries": entries})
+        failure = {
+            "Id": refused["Id"], "SenderFault": sender_fault, "Code": code, "Message": "as told"
+        }  # fmt: skip
+        return 200, answer | {"Failed": [*answer.get("Failed", []), failure]}
 
     # Answering
 

@@ -6,13 +6,13 @@ from typing import ClassVar
 import pytest
 
 from alligator_sql.backends import Backend
-from alligator_sql.backends.sqs import SQSBackend, backend
+from alligator_sql.backends.sqs import SQSBackend, backend, receivers
 from alligator_sql.testing.conformance import BackendConformance
 from tests.sqs_servers import SQSServer
 
 
 class TestSQS(BackendConformance):
-    queue_names: ClassVar = ("x" * 76, "A", "0", "_", "-", "a-b_c", "mail-dead")
+    queue_names: ClassVar = ("x" * 70, "A", "0", "_", "-", "a-b_c", "mail-dead")
 
     @pytest.fixture
     def backend(
@@ -20,10 +20,12 @@ class TestSQS(BackendConformance):
     ) -> Iterator[SQSBackend]:
         # moto has one server, which is asked at once
         monkeypatch.setattr(backend, "THOROUGH_WAIT", 0)
+        # a thorough claim waits for the polls of the threads
+        monkeypatch.setattr(receivers, "LONG_POLL", 1)
         self.server = sqs_server
         for name in ("mail", "other", "a", "b", "c", *self.queue_names):
-            sqs_server.create_queue(f"t1-{name}")
-        store = SQSBackend(sqs_server.dsn("t1-"))
+            sqs_server.create_queue(sqs_server.prefix + name)
+        store = SQSBackend(sqs_server.dsn(sqs_server.prefix))
         yield store
         store.close()
 

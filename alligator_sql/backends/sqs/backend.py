@@ -181,7 +181,9 @@ class SQSBackend(Backend):
     ) -> list[Claim]:
         """Acknowledge, then claim what has been fetched, and have more fetched if it is short.
 
-        With ``thorough`` this thread itself asks SQS, and waits a second for each empty queue.
+        With ``thorough`` this thread itself asks SQS, and waits a second for each empty queue;
+        while a worker of this process waits for tasks of the same queues, also until its
+        long poll of up to 20 seconds has ended.
         A worker that died is not counted, SQS knows only how often it has handed a message
         out; the redrive policy of the queue is what stops a task that kills its workers.
         """
@@ -189,27 +191,36 @@ class SQSBackend(Backend):
         if settlements:
             self.ack(settlements)
         found = [opened.queues[name] for name in queues]
-        if thorough:
-            held = opened.receivers.take(found, limit)
+        if not thorough:
+            return self._claims(opened.receivers.claim(worker, found, limit), worker)
+        while True:
+            brought = opened.receivers.brought
+            claims = self._claims(opened.receivers.take(found, limit), worker)
             for queue in found:
-                held += self._fetch(opened, queue, limit - len(held), waited=bool(held))
-        else:
-            held = opened.receivers.claim(worker, found, limit)
-        # What waited here for too long may be with others.
+                claims += self._fetch(
+                    opened, queue, limit - len(claims), worker, waited=bool(claims)
+                )
+            if claims or not opened.receivers.bring_more(found, brought):
+                return claims
+
+    def _claims(self, held: Sequence[Held], worker: UUID) -> list[Claim]:
+        """Claim what was received, except what waited for so long that others may have it."""
         self._holding.forget(one for one in held if not self._holding.is_hidden(one))
         return [self._holding.claim(one, worker) for one in held if self._holding.holds(one)]
 
-    def _fetch(self, opened: Connection, queue: Queue, limit: int, *, waited: bool) -> list[Held]:
-        """Receive until there is enough, or nothing more."""
-        held: list[Held] = []
-        while len(held) < limit:
-            wait = 0 if waited or held else THOROUGH_WAIT
-            count = min(limit - len(held), LARGEST_BATCH)
+    def _fetch(
+        self, opened: Connection, queue: Queue, limit: int, worker: UUID, *, waited: bool
+    ) -> list[Claim]:
+        """Receive until there is enough, or SQS says that nothing more is there."""
+        claims: list[Claim] = []
+        while len(claims) < limit:
+            wait = 0 if waited or claims else THOROUGH_WAIT
+            count = min(limit - len(claims), LARGEST_BATCH)
             received = opened.reception.receive(queue, count, wait)
             if not received.number:
                 break
-            held += received.held
-        return held
+            claims += self._claims(received.held, worker)
+        return claims
 
     def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
         """Store outcomes, and return the ids of the tasks that this process held.

@@ -137,14 +137,10 @@ class Batches:
             if down is not None:
                 results[batch.start : batch.stop] = [down] * len(batch)
                 continue
-            try:
-                failed = self._run_batch(operation, queue, entries, batch)
-            except AlligatorException as error:
-                whole = Refusal(error)
-                failed = dict.fromkeys(batch, whole)
-                down = whole if isinstance(error, StoreUnavailableError) else None
-            for index, refused in failed.items():
+            for index, refused in self._run_batch(operation, queue, entries, batch).items():
                 results[index] = refused
+                if not refused.code and isinstance(refused.error, StoreUnavailableError):
+                    down = refused
         return results
 
     def _run_batch(
@@ -157,12 +153,16 @@ class Batches:
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._pause(random.uniform(0.0, FIRST_PAUSE * 2.0**attempt))
-            answer = self._service.call(
-                operation,
-                queue.name,
-                QueueUrl=queue.url,
-                Entries=[{"Id": str(index), **entries[index]} for index in waiting],
-            )
+            try:
+                answer = self._service.call(
+                    operation,
+                    queue.name,
+                    QueueUrl=queue.url,
+                    Entries=[{"Id": str(index), **entries[index]} for index in waiting],
+                )
+            except AlligatorException as error:  # SQS may have taken the others before
+                left = dict.fromkeys(waiting, Refusal(error))
+                break
             left = {}
             for failure in answer.get("Failed", ()):
                 index = int(failure["Id"])

@@ -65,6 +65,9 @@ class Receivers:
         self._buffer: deque[tuple[float, Held]] = deque()
         self._sources: dict[str, _Source] = {}
         self._wanted: dict[UUID, tuple[tuple[str, ...], int]] = {}
+        self._journeys: dict[int, str | None] = {}
+        self._departures = 0
+        self._brought = 0
         self._news = False
         self._closed = False
         self._error: Exception | None = None
@@ -94,16 +97,39 @@ class Receivers:
             self._changed.notify_all()
         return taken
 
+    @property
+    def brought(self) -> int:
+        """How many requests have brought messages so far, and how many hand-backs have ended."""
+        return self._brought
+
+    def bring_more(self, queues: Sequence[Queue], brought: int) -> bool:
+        """Return whether anything has come since ``brought`` was asked for, or comes now.
+
+        A message that a request has received already, but not delivered, is in no queue: SQS
+        says then that nothing is there. So this waits for what is under way, a long poll that
+        nobody answers included.
+        """
+        names = {None, *(queue.name for queue in queues)}
+        with self._changed:
+            awaited = {one for one, name in self._journeys.items() if name in names}
+            self._changed.wait_for(
+                lambda: (
+                    self._closed or self._brought != brought or awaited.isdisjoint(self._journeys)
+                )
+            )
+            return self._brought != brought
+
     def wait(self, timeout: float) -> bool:
         """Wait for messages up to ``timeout`` seconds; hand back what nobody came for."""
         with self._changed:
             found = self._changed.wait_for(lambda: self._news, timeout)
             self._news = False
             oldest = self._buffer[0][0] if self._buffer else None
-            unclaimed: list[Held] = []
-            if oldest is not None and time.monotonic() - oldest > UNCLAIMED_AFTER:
-                unclaimed = self._give_up()
-        self._hand_back(unclaimed)
+            if oldest is None or time.monotonic() - oldest <= UNCLAIMED_AFTER:
+                return found
+            unclaimed = self._give_up()
+            journey = self._depart()
+        self._return(unclaimed, journey)
         return found
 
     def drop(self, queue: str) -> list[Held]:
@@ -116,15 +142,17 @@ class Receivers:
         with self._changed:
             self._wanted.pop(worker, None)
             left = [] if self._wanted else self._give_up()
-        self._hand_back(left)
+            journey = self._depart()
+        self._return(left, journey)
 
     def close(self) -> None:
         """Hand back what was fetched and end the threads, as soon as their requests do."""
         with self._changed:
             self._closed = True
             left = self._give_up()
+            journey = self._depart()
             self._changed.notify_all()
-        self._hand_back(left)
+        self._return(left, journey)
 
     def waiting(self, queue: str) -> int:
         """Return how many messages of ``queue`` were fetched and not claimed yet."""
@@ -150,6 +178,12 @@ class Receivers:
         self._buffer.clear()
         self._wanted = {worker: (names, 0) for worker, (names, _) in self._wanted.items()}
         return left
+
+    def _depart(self, name: str | None = None) -> int:
+        """Note that messages are under way, of one queue or of any, and return their journey."""
+        self._departures += 1
+        self._journeys[self._departures] = name
+        return self._departures
 
     def _room(self, name: str) -> int:
         """Return how many messages of a queue the workers lack."""
@@ -195,14 +229,15 @@ class Receivers:
                     return
                 count, wait = self._turn(source)
                 source.reserved += count
+                journey = self._depart(source.queue.name)
             try:
                 received = self._receive(source.queue, count, wait)
             except Exception as error:  # the next claim tells; the thread tries on
-                self._failed(source, count, error)
+                self._failed(source, count, error, journey)
             else:
-                self._arrived(source, count, received)
+                self._arrived(source, count, received, journey)
 
-    def _arrived(self, source: _Source, count: int, received: Received) -> None:
+    def _arrived(self, source: _Source, count: int, received: Received, journey: int) -> None:
         with self._changed:
             source.reserved -= count
             source.failures = 0
@@ -214,14 +249,25 @@ class Receivers:
             if received.held[:keep]:
                 self._news = True
             self._changed.notify_all()
-        self._hand_back(received.held[keep:])
+        self._return(received.held[keep:], journey, brought=received.number > 0)
 
-    def _failed(self, source: _Source, count: int, error: Exception) -> None:
+    def _return(self, held: Sequence[Held], journey: int, *, brought: bool = False) -> None:
+        """Let others have ``held``, which ends a journey. Not with the lock held."""
+        try:
+            self._hand_back(held)
+        finally:
+            with self._changed:
+                self._brought += brought or bool(held)
+                del self._journeys[journey]
+                self._changed.notify_all()
+
+    def _failed(self, source: _Source, count: int, error: Exception, journey: int) -> None:
         with self._changed:
             source.failures += 1
             source.dry = True  # the other queues go on
             self._error = error
             self._news = True  # so that the worker hears of it
+            del self._journeys[journey]
             self._changed.notify_all()
             # The reservation stays, so that no other thread tries meanwhile.
             pause = min(LONGEST_BACKOFF, 0.5 * 2.0 ** min(source.failures, 20))

@@ -14,7 +14,16 @@ from uuid import UUID
 from ...clock import Clock
 from ...exceptions import AlligatorException, PayloadError
 from ...messages import Failure
-from ...outcomes import Failed, Outcome, Released, Retry, Settlement, Snoozed, Succeeded
+from ...outcomes import (
+    Canceled,
+    Failed,
+    Outcome,
+    Released,
+    Retry,
+    Settlement,
+    Snoozed,
+    Succeeded,
+)
 from .batches import Batches, Letter, letter
 from .envelopes import Envelope
 from .errors import GONE
@@ -198,9 +207,14 @@ class _Errors:
 
 def _ends(held: Held, outcome: Outcome) -> bool:
     """Whether the message may be deleted: its task has ended, or is safe elsewhere."""
-    if isinstance(outcome, Failed):
-        return held.replaced or held.queue.dead_letters is None
-    return isinstance(outcome, Succeeded) or (held.replaced and not isinstance(outcome, Released))
+    match outcome:
+        case Succeeded() | Canceled():  # nobody is to run a canceled one from the dead letters
+            return True
+        case Failed():
+            return held.replaced or held.queue.dead_letters is None
+        case Released():
+            return False
+    return held.replaced
 
 
 def _has_limited_receives(queue: Queue) -> bool:
