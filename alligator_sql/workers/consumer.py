@@ -8,6 +8,7 @@ to do.
 
 import logging
 import math
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -25,7 +26,7 @@ from ..messages import Claim, Failure
 from ..outcomes import Canceled, Failed, Outcome, Released, Settlement
 from .polling import Polling
 from .prefetch import LARGEST_BATCH, Prefetch
-from .runners.base import Done, Runner
+from .runners.base import Done, Runner, is_stuck
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ FLUSH_AFTER = 0.01
 STALLED_AFTER = 1.0
 """Seconds without an end after which unstarted tasks are handed back to the others."""
 LONGEST_WAIT = 1.0
-LONGEST_BACKOFF = 30.0
+LONGEST_BACKOFF = 10.0
 STORE_PRECISION = 0.001
 """Seconds to which a store may round its clock; SQLite does."""
 LOOK_AHEAD_FROM = 0.1
@@ -183,16 +184,28 @@ class Consumer:
                 if self._stopping and urgency() >= Urgency.RELEASE:
                     return self._release_running()
                 if self._is_over():
-                    return True
+                    return not self._held or self._release_running()
                 self._turn()
         finally:
             self._runner.stop()
 
     def _is_over(self) -> bool:
-        if self._held or self._settlements:
+        if self._settlements or (self._held and not self._holds_only_stuck()):
             return False
         limited = 0 < self._max_tasks <= self._claimed
         return self._stopping or limited or (self._burst and self._dry)
+
+    def _holds_only_stuck(self) -> bool:
+        """Whether nothing is held but what does not stop: there is no use in waiting for it."""
+        if not self._stuck:
+            return False
+        stuck = [context.claim for context in self._runner.running() if is_stuck(context)]
+        held = [
+            claim
+            for claim in stuck
+            if claim is not None and (claim.id in self._known or claim.worker != self._lease.worker)
+        ]
+        return len(held) == self._held
 
     def _turn(self) -> None:
         if self._lost:
@@ -209,7 +222,7 @@ class Consumer:
         try:
             if wanted or flush:
                 self._exchange(wanted)
-                self._failures = 0
+                self._recovered()
         except StoreUnavailableError as error:
             self._back_off(error)
         except Exception as error:  # whatever the store does, the loop goes on
@@ -274,7 +287,7 @@ class Consumer:
         return min(wanted, LARGEST_BATCH)
 
     def _must_flush(self, now: float) -> bool:
-        if not self._settlements:
+        if not self._settlements or (self._failures and not self._woken and now < self._next_look):
             return False
         return (
             self._held == 0
@@ -381,9 +394,15 @@ class Consumer:
         self._failures += 1
         if self._failures == 1:
             logger.warning("the store has trouble, trying on: %s", error, exc_info=error)
-        pause = min(LONGEST_BACKOFF, 0.1 * 2.0 ** min(self._failures, 20))
-        self._next_look = time.monotonic() + pause
+        pause = min(LONGEST_BACKOFF, 0.2 * 2.0 ** min(self._failures, 20))
+        # All workers lose the store at the same moment; they must not come back at the same one.
+        self._next_look = time.monotonic() + pause * random.uniform(0.5, 1.0)
         self._woken = False
+
+    def _recovered(self) -> None:
+        if self._failures:
+            logger.warning("the store works again")
+        self._failures = 0
 
     def _settle_one_by_one(self) -> None:
         """Keep one outcome that the store refuses from holding up all the others."""

@@ -1,6 +1,6 @@
-"""Applications on Alligator 1.0, with their stores."""
+"""Workers to start, and applications on Alligator 1.0 with their stores."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -9,6 +9,27 @@ import pytest
 from tests.compat import tasks
 
 from .alligator_one import Old
+from .processes import Files, Process
+
+
+@pytest.fixture
+def files(tmp_path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest.fixture
+def start(tmp_path, dsn) -> Iterator[Callable[..., Process]]:
+    """Start a worker, by default for the store of the module's fixture ``dsn``."""
+    processes: list[Process] = []
+
+    def start(*arguments: str, **options: Any) -> Process:
+        log = tmp_path / f"worker-{len(processes)}.log"
+        processes.append(Process(log, options.pop("dsn", dsn), *arguments, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.close()
 
 
 @pytest.fixture(params=["sqlite", "redis"])

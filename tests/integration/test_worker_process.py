@@ -1,97 +1,25 @@
 """Workers as processes of their own: stopped, killed, woken, and many at a time."""
 
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
 from alligator_sql import Gator
-from alligator_sql.messages import TaskRecord
-from tests.helpers import PATIENCE, wait_until
+from tests.helpers import wait_until
 
 from . import tasks
-from .commands import MODULE, environment
+from .processes import ended
 
-PROJECT = Path(__file__).parents[2]
 IDLE_FOR_LONG = (
     "from alligator_sql import Gator, Worker; Worker(Gator(), nap_time=60).run_forever()"
 )
 """A worker that looks by itself every five seconds and not sooner."""
-
-
-class Process:
-    """A worker, with its log in a file."""
-
-    def __init__(self, log: Path, dsn: str, *arguments: str, program: Any = None) -> None:
-        self._log = log
-        with log.open("w") as stderr:
-            self._process = subprocess.Popen(
-                program or [*MODULE, "worker", *arguments],
-                env=environment(ALLIGATOR_CONN=dsn, PYTHONPATH=str(PROJECT)),
-                cwd=PROJECT,
-                stderr=stderr,
-            )
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def says(self, words: str) -> None:
-        """Wait until its log has ``words``."""
-        wait_until(lambda: words in self.log)
-
-    def send(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def ends(self) -> int:
-        """Wait for its end and return the exit code."""
-        return self._process.wait(PATIENCE)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-class Files:
-    """Files by which tasks and tests tell each other what happens."""
-
-    def __init__(self, folder: Path) -> None:
-        self.started = str(folder / "started")
-        self.until = str(folder / "until")
-        self.done = str(folder / "done")
-
-    def lines(self, path: str) -> list[str]:
-        return Path(path).read_text().split() if Path(path).exists() else []
-
-    def wait_for_done(self, count: int) -> None:
-        wait_until(lambda: len(self.lines(self.done)) >= count)
-
-    def let_go(self) -> None:
-        Path(self.until).touch()
-
-
-def ended(gator: Gator, task_id: str) -> TaskRecord:
-    """Return the record of a task once it has ended."""
-
-    def record() -> TaskRecord:
-        found = gator.find(task_id)
-        assert found is not None
-        return found
-
-    wait_until(lambda: record().finished_at)
-    return record()
-
-
-@pytest.fixture
-def files(tmp_path) -> Files:
-    return Files(tmp_path)
 
 
 @pytest.fixture(params=["postgres18_dsn", "sqlite_dsn"])
@@ -104,21 +32,6 @@ def gator(dsn) -> Iterator[Gator]:
     gator = Gator(dsn)
     yield gator
     gator.close()
-
-
-@pytest.fixture
-def start(tmp_path, dsn) -> Iterator[Callable[..., Process]]:
-    """Start a worker."""
-    processes: list[Process] = []
-
-    def start(*arguments: str, **options: Any) -> Process:
-        log = tmp_path / f"worker-{len(processes)}.log"
-        processes.append(Process(log, options.pop("dsn", dsn), *arguments, **options))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.close()
 
 
 class TestStopping:

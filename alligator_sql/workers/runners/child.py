@@ -13,6 +13,7 @@ import threading
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
+from types import FrameType
 from typing import Any
 
 from ...completion import completion_of
@@ -117,7 +118,10 @@ class Child:
 
 def main(descriptor: int) -> None:
     """Serve the parent at the other end of ``descriptor``."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    # The parent decides, and gets the same signal: from a terminal, or from systemd, which sends
+    # it to all. A handler and not SIG_IGN, which what a task starts would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave_it_to_the_parent)
     channel = Channel(socket.socket(fileno=descriptor))
     settings = channel.receive()
     if settings is None:
@@ -127,11 +131,19 @@ def main(descriptor: int) -> None:
         level=settings["log_level"], handlers=[ForwardingHandler(channel)], force=True
     )
     child = Child(channel, settings)
+    channel.send({"ready": True})
     claims: SimpleQueue[Claim] = SimpleQueue()
     threading.Thread(target=_receive, args=(channel, claims), daemon=True).start()
+    own = os.getpid()
     while True:
         outcome = child.run(claims.get())
+        if os.getpid() != own:  # a fork that the task has made, and not ended
+            os._exit(0)
         channel.send({"outcome": dump_outcome(outcome), "memory": memory()})
+
+
+def _leave_it_to_the_parent(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 def _receive(channel: Channel, claims: "SimpleQueue[Claim]") -> None:

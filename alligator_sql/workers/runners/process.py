@@ -5,6 +5,7 @@ child, or is killed with it, is one task and no other.
 """
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -16,10 +17,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...context import TaskContext
-from ...exceptions import Interrupted, InvalidOptionError, TaskCanceled, TaskTimeout
+from ...exceptions import (
+    ChildDied,
+    Interrupted,
+    InvalidOptionError,
+    TaskCanceled,
+    TaskTimeout,
+)
 from ...gator import Gator
 from ...messages import Claim, Failure, Payload, Progress
 from ...outcomes import Canceled, Failed, Outcome, Released, Retry, Snoozed
+from ..interpreter import command
 from .base import Done, MakeContext
 from .thread import ThreadRunner
 from .wire import Channel, Words, dump_claim, load_outcome, load_payload
@@ -30,7 +38,7 @@ CHILD = "alligator_sql.workers.runners.child"
 NO_CHILD_PAUSE = 5.0
 """Seconds for which a task is put back when no process can be started for it."""
 END_PATIENCE = 5.0
-"""Seconds that an idle child gets to end before it is killed."""
+"""Seconds that a child without a task gets to end before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,7 @@ class Child:
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - a module of ours
-                    [sys.executable, "-m", CHILD, str(theirs.fileno())],
+                    [*command(CHILD), str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     process_group=0,  # a Ctrl-C at the terminal is for the worker alone
@@ -165,9 +173,19 @@ class Child:
         self._channel = Channel(ours)
         self._tasks = 0
         self._memory = 0
+        self._is_ready = False
         self._is_alive = True
+        threading.Thread(target=self._watch, name="alligator-child", daemon=True).start()
         with suppress(OSError):  # that it is gone shows at its first task
             self._channel.send(settings)
+
+    def _watch(self) -> None:
+        """Let the end of the process be the end of the talk, whoever else holds the socket.
+
+        What the task has forked does.
+        """
+        self._process.wait()
+        self._channel.end()
 
     def run(self, claim: Claim, context: TaskContext) -> Outcome:
         """Run a claim, and return what became of it, whatever becomes of the child."""
@@ -178,6 +196,8 @@ class Child:
                 self._channel.send({"claim": dump_claim(claim)})
             while (words := self._channel.receive()) is not None:
                 match words:
+                    case {"ready": True}:
+                        self._is_ready = True
                     case {"started": timeout, "retry": last_will}:
                         context.begin(context.id, timeout)
                         retry = last_will and (last_will[0], load_payload(last_will[1]) or "")
@@ -190,9 +210,12 @@ class Child:
                         context.end()
                         return load_outcome(outcome)
         context.end()
-        self._is_alive = False
-        self._channel.close()
-        return _after_death(self._process.wait(), context.interruption, retry)
+        self.end()
+        code = self._process.returncode
+        if context.interruption is None and not self._is_ready:
+            logger.error("a child process did not start, task %s waits: %s", claim.id, _end(code))
+            return Snoozed(NO_CHILD_PAUSE, ChildDied(_end(code)))
+        return _after_death(code, context.interruption, retry)
 
     def is_worn(self, limits: ChildLimits) -> bool:
         """Whether another one is to take its place."""
@@ -203,18 +226,21 @@ class Child:
         )
 
     def end(self) -> None:
-        """End an idle child: it goes when its parent's end is closed."""
+        """End a child without a task: it goes when its parent's end is closed."""
         if self._is_alive:
             self._is_alive = False
             self._channel.close()
         try:
             self._process.wait(END_PATIENCE)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._kill()
             self._process.wait()
 
-    def _kill(self, _why: Interrupted) -> None:
-        self._process.kill()
+    def _kill(self, _why: Interrupted | None = None) -> None:
+        """Kill the child, and what it has started in its group."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _after_death(
@@ -222,7 +248,7 @@ def _after_death(
 ) -> Outcome:
     match why:
         case None:
-            failure = Failure("ChildDied", _how_it_died(code))
+            failure = Failure("ChildDied", _end(code))
         case TaskTimeout():
             failure = Failure("TaskTimeout", f"{why}; its process was killed", reason="timeout")
         case TaskCanceled():
@@ -236,15 +262,15 @@ def _after_death(
     return Retry(delay, failure, payload)
 
 
-def _how_it_died(code: int) -> str:
+def _end(code: int) -> str:
     if code >= 0:
-        return f"The process that ran the task ended by itself, with the exit code {code}."
+        return f"The process of the task ended by itself, with the exit code {code}."
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
     hint = "; perhaps the system ran out of memory" if -code == signal.SIGKILL else ""
-    return f"The process that ran the task was ended by {name}{hint}."
+    return f"The process of the task was ended by {name}{hint}."
 
 
 def _log(record: dict[str, Any]) -> None:

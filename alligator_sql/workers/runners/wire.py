@@ -7,6 +7,7 @@ import base64
 import json
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +52,11 @@ class Channel:
             return None
         words: Words = json.loads(line)
         return words
+
+    def end(self) -> None:
+        """Let :meth:`receive` return None once it has returned what is there."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
         """Close this end."""

@@ -1,0 +1,80 @@
+"""Workers as processes of their own, and how tests and tasks talk to each other."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from alligator_sql import Gator
+from alligator_sql.messages import TaskRecord
+from tests.helpers import PATIENCE, wait_until
+
+from .commands import MODULE, environment
+
+PROJECT = Path(__file__).parents[2]
+
+
+class Process:
+    """A worker, with its log in a file."""
+
+    def __init__(self, log: Path, dsn: str, *arguments: str, program: Any = None) -> None:
+        self._log = log
+        with log.open("w") as stderr:
+            self._process = subprocess.Popen(
+                program or [*MODULE, "worker", *arguments],
+                env=environment(ALLIGATOR_CONN=dsn, PYTHONPATH=str(PROJECT)),
+                cwd=PROJECT,
+                stderr=stderr,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def says(self, words: str) -> None:
+        """Wait until its log has ``words``."""
+        wait_until(lambda: words in self.log)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def ends(self) -> int:
+        """Wait for its end and return the exit code."""
+        return self._process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Files:
+    """Files by which tasks and tests tell each other what happens."""
+
+    def __init__(self, folder: Path) -> None:
+        self.started = str(folder / "started")
+        self.until = str(folder / "until")
+        self.done = str(folder / "done")
+
+    def lines(self, path: str) -> list[str]:
+        return Path(path).read_text().split() if Path(path).exists() else []
+
+    def wait_for_done(self, count: int) -> None:
+        wait_until(lambda: len(self.lines(self.done)) >= count)
+
+    def let_go(self) -> None:
+        Path(self.until).touch()
+
+
+def ended(gator: Gator, task_id: str) -> TaskRecord:
+    """Return the record of a task once it has ended."""
+
+    def record() -> TaskRecord:
+        found = gator.find(task_id)
+        assert found is not None
+        return found
+
+    wait_until(lambda: record().finished_at)
+    return record()

@@ -1,0 +1,288 @@
+"""Workers with each executor, as processes: what dies, hangs or hoards harms no other task."""
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from alligator_sql import Gator
+from tests.helpers import wait_until
+
+from . import rough_tasks, tasks
+from .processes import ended
+
+PROCESSES = ("-x", "processes")
+CHILDREN_CANNOT_START = """
+import logging
+from alligator_sql import Gator, Task, Worker
+
+logging.basicConfig()
+Task.__module__ = "a_module_that_went_away"
+Worker(Gator(), executor="processes").run_forever()
+"""
+
+
+@pytest.fixture
+def dsn(sqlite_dsn) -> str:
+    return str(sqlite_dsn)
+
+
+@pytest.fixture
+def gator(dsn) -> Iterator[Gator]:
+    gator = Gator(dsn)
+    yield gator
+    gator.close()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class TestDeaths:
+    """A child process that dies fails its task and no other."""
+
+    def test_the_cause_is_in_the_error(self, gator, start, files):
+        causes = {
+            gator.task(rough_tasks.segfault): "SIGSEGV",
+            gator.task(rough_tasks.kill_itself): "SIGKILL; perhaps the system ran out of memory",
+            gator.task(rough_tasks.leave, 3): "exit code 3",
+            gator.task(rough_tasks.leave, 0): "exit code 0",
+        }
+        others = [gator.task(tasks.append, files.done, str(number)) for number in range(6)]
+        worker = start("--burst", "-c", "2", *PROCESSES)
+        assert worker.ends() == 0, worker.log
+        for dying, cause in causes.items():
+            record = gator.find(dying.task_id)
+            assert (record.status_name, record.attempts, record.crashes) == ("failed", 1, 0)
+            assert cause in record.error
+        assert sorted(files.lines(files.done)) == list("012345")
+        assert {gator.find(task.task_id).status_name for task in others} == {"success"}
+
+    def test_its_retries_are_left(self, gator, start):
+        dying = gator.options(retries=2, backoff=0).task(rough_tasks.segfault)
+        assert start("--burst", *PROCESSES).ends() == 0
+        record = gator.find(dying.task_id)
+        assert (record.status_name, record.attempts, record.crashes) == ("failed", 3, 0)
+
+    def test_what_it_has_forked_does_not_hide_its_death(self, gator, start, files):
+        dying = gator.task(rough_tasks.fork_and_die, files.started)
+        start(*PROCESSES)
+        try:
+            assert "SIGKILL" in str(ended(gator, dying.task_id).error)
+        finally:
+            for pid in files.lines(files.started):
+                os.kill(int(pid), signal.SIGKILL)
+
+    def test_a_fork_that_returns_too_changes_nothing(self, gator, start, files):
+        forking = gator.task(rough_tasks.fork_and_return, files.started)
+        next_one = gator.task(tasks.append_pid, files.done)
+        assert start("--burst", *PROCESSES).ends() == 0
+        assert len(set(files.lines(files.started))) == 2
+        assert len(files.lines(files.done)) == 1
+        for task in (forking, next_one):
+            assert gator.find(task.task_id).status_name == "success"
+
+    def test_a_child_that_cannot_start_fails_no_task(self, gator, start, files):
+        task = gator.task(tasks.append, files.done, "ran")
+        worker = start(program=[sys.executable, "-c", CHILDREN_CANNOT_START])
+        worker.says("a child process did not start")
+        wait_until(lambda: gator.find(task.task_id).status_name == "waiting")
+        record = gator.find(task.task_id)
+        assert (record.attempts, record.crashes, record.error) == (0, 0, None)
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
+
+
+class TestRecycling:
+    def test_a_child_runs_so_many_tasks(self, gator, start, files):
+        for _ in range(6):
+            gator.task(tasks.append_pid, files.done)
+        assert start("--burst", *PROCESSES, "--max-tasks-per-child", "2").ends() == 0
+        assert sorted(Counter(files.lines(files.done)).values()) == [2, 2, 2]
+
+    def test_a_child_that_hoards_is_replaced(self, gator, start, files):
+        for mebibytes in (1, 1, 300, 1, 1):
+            gator.task(rough_tasks.hold_memory, mebibytes, files.done)
+        assert start("--burst", *PROCESSES, "--max-memory-per-child", "300").ends() == 0
+        pids = files.lines(files.done)
+        assert pids[0] == pids[1] == pids[2]
+        assert pids[3] == pids[4] != pids[0]
+
+    def test_a_worker_leaves_no_children(self, gator, start, files):
+        for _ in range(2):
+            gator.task(tasks.wait_for_file, files.started, files.until)
+        worker = start("-c", "2", *PROCESSES)
+        wait_until(lambda: len(files.lines(files.started)) == 2)
+        children = [int(pid) for pid in files.lines(files.started)]
+        worker.send(signal.SIGKILL)
+        worker.ends()
+        wait_until(lambda: not any(map(is_alive, children)))
+
+
+class TestTimeouts:
+    def test_a_thread_gets_an_exception(self, gator, start, files):
+        task = gator.options(timeout=0.3).task(rough_tasks.note_interruption, files.started)
+        other = gator.task(tasks.append, files.done, "ran")
+        assert start("--burst").ends() == 0
+        assert files.lines(files.started) == ["TaskTimeout", "TaskTimeout"]
+        assert gator.find(task.task_id).reason == "timeout"
+        assert gator.find(other.task_id).status_name == "success"
+
+    @pytest.mark.parametrize("executor", ["threads", "asyncio", "auto"])
+    def test_a_coroutine_is_cancelled(self, gator, start, files, executor):
+        task = gator.options(timeout=0.3).task(rough_tasks.note_cancellation, files.started)
+        other = gator.task(tasks.append_later, files.done, "ran")
+        assert start("--burst", "-x", executor).ends() == 0
+        assert files.lines(files.started) == ["CancelledError", "TaskTimeout"]
+        assert gator.find(task.task_id).reason == "timeout"
+        assert gator.find(other.task_id).status_name == "success"
+
+    def test_a_child_is_killed_with_what_it_has_started(self, gator, start, files):
+        task = gator.options(timeout=1).task(rough_tasks.start_and_hang, files.started)
+        other = gator.task(tasks.append, files.done, "ran")
+        began = time.monotonic()
+        assert start("--burst", *PROCESSES).ends() == 0
+        assert time.monotonic() - began < 25  # it would have hung for a minute
+        record = gator.find(task.task_id)
+        assert record.reason == "timeout"
+        assert "its process was killed" in record.error
+        assert gator.find(other.task_id).status_name == "success"
+        pids = [int(pid) for pid in files.lines(files.started)]
+        assert len(pids) == 2
+        wait_until(lambda: not any(map(is_alive, pids)))
+
+
+class TestEventLoop:
+    def test_thousands_of_coroutines_at_a_time(self, postgres18_dsn, start):
+        gator = Gator(postgres18_dsn)
+        gator.map(rough_tasks.sleep_later, [0.5] * 2000)
+        began = time.monotonic()
+        worker = start("--burst", "-x", "asyncio", "-c", "2000", dsn=postgres18_dsn)
+        assert worker.ends() == 0
+        assert time.monotonic() - began < 30  # one after the other they take 1000 s
+        assert "stopped after 2000 tasks" in worker.log
+        gator.close()
+
+    def test_a_plain_function_holds_up_no_coroutine(self, gator, start, files):
+        gator.task(tasks.wait_for_file, files.started, files.until, "plain")
+        for number in range(3):
+            gator.task(rough_tasks.wait_for_file_later, files.started, files.until, str(number))
+        worker = start("--burst", "-x", "asyncio", "-c", "4")
+        wait_until(lambda: sorted(files.lines(files.started)) == ["0", "1", "2", "plain"])
+        files.let_go()
+        assert worker.ends() == 0
+
+    def test_auto_runs_both_kinds(self, gator, start, files):
+        for number in range(2):
+            gator.task(tasks.wait_for_file, files.started, files.until, f"plain{number}")
+            gator.task(
+                rough_tasks.wait_for_file_later, files.started, files.until, f"coroutine{number}"
+            )
+        worker = start("--burst", "-x", "auto", "-c", "4")
+        wait_until(lambda: len(files.lines(files.started)) == 4)
+        files.let_go()
+        assert worker.ends() == 0
+        assert sorted(files.lines(files.started)) == [
+            "coroutine0",
+            "coroutine1",
+            "plain0",
+            "plain1",
+        ]
+
+
+class TestStuckThreads:
+    def test_another_one_takes_its_place(self, gator, start, files):
+        stuck = gator.options(timeout=0.2).task(
+            rough_tasks.ignore_everything, files.started, files.until
+        )
+        worker = start()
+        wait_until(lambda: files.lines(files.started))
+        for number in range(3):
+            gator.task(tasks.append, files.done, str(number))
+        files.wait_for_done(3)
+        assert f"task {stuck.task_id} does not stop" in worker.log
+        assert gator.find(stuck.task_id).status_name == "running"
+        files.let_go()
+        assert ended(gator, stuck.task_id).status_name == "success"
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
+
+    def test_it_does_not_keep_a_worker_alive(self, gator, start, files):
+        stuck = gator.options(timeout=0.2).task(
+            rough_tasks.ignore_everything, files.started, files.until
+        )
+        worker = start("--burst")
+        assert worker.ends() == 0, worker.log
+        assert "releasing 1 tasks that still run" in worker.log
+        assert gator.find(stuck.task_id).status_name == "waiting"
+
+
+class TestStopping:
+    def test_a_hundred_unstarted_claims_cost_no_time(self, gator, start, files):
+        gator.map(tasks.echo, range(300))  # short tasks teach it to claim many at once
+        gator.task(tasks.wait_for_file, files.started, files.until)
+        for number in range(100):
+            gator.task(tasks.append, files.done, str(number))
+        worker = start()
+        wait_until(lambda: files.lines(files.started))
+        assert gator.len() == 0  # all are claimed
+        began = time.monotonic()
+        worker.send(signal.SIGTERM)
+        wait_until(lambda: gator.len() == 100)
+        files.let_go()
+        assert worker.ends() == 0
+        assert time.monotonic() - began < 1
+        assert files.lines(files.done) == []
+
+    def test_a_thread_is_told_at_the_second_signal_and_gone_at_the_third(self, gator, start, files):
+        task = gator.task(rough_tasks.tell_and_stay, files.started, files.done)
+        worker = start()
+        wait_until(lambda: files.lines(files.started))
+        worker.send(signal.SIGTERM)
+        worker.says("told to stop")
+        assert files.lines(files.done) == []
+        worker.send(signal.SIGTERM)
+        wait_until(lambda: files.lines(files.done) == ["WorkerStopping"])
+        worker.send(signal.SIGINT)
+        assert worker.ends() == 128 + signal.SIGINT
+        assert gator.find(task.task_id).status_name == "running"  # others take it, as after a crash
+
+    @pytest.mark.parametrize("executor", ["asyncio", "processes"])
+    def test_the_rest_ends_at_the_second_signal(self, gator, start, files, executor):
+        function = {
+            "asyncio": rough_tasks.wait_for_file_later,
+            "processes": tasks.wait_for_file,
+        }[executor]
+        task = gator.task(function, files.started, files.until, "on")
+        worker = start("-x", executor)
+        wait_until(lambda: files.lines(files.started))
+        worker.send(signal.SIGTERM)
+        worker.says("told to stop")
+        began = time.monotonic()
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
+        assert time.monotonic() - began < 2  # nothing is waited for
+        record = gator.find(task.task_id)
+        assert (record.status_name, record.attempts, record.crashes) == ("waiting", 0, 0)
+
+    def test_children_leave_a_signal_to_their_worker(self, gator, start, files):
+        """As when systemd sends it to all processes of a service."""
+        task = gator.task(tasks.wait_for_file, files.started, files.until)
+        worker = start(*PROCESSES)
+        wait_until(lambda: files.lines(files.started))
+        (child,) = map(int, files.lines(files.started))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(child, number)
+        worker.send(signal.SIGTERM)
+        worker.says("told to stop")
+        files.let_go()
+        assert worker.ends() == 0
+        assert gator.find(task.task_id).status_name == "success"
