@@ -18,6 +18,17 @@ from .helpers import wait_until
 POSTGRES_VERSIONS = (16, 18)
 
 
+def empty(dsn: str) -> None:
+    """Delete all tasks of a database, which is quicker than to make another one."""
+    with psycopg.connect(dsn) as connection:
+        tables = connection.execute(
+            "select tablename from pg_tables"
+            " where schemaname = 'public' and tablename <> 'alligator_version'"
+        ).fetchall()
+        for (table,) in tables:
+            connection.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
+
+
 class PostgresServer:
     """A server in a temporary folder, reached by its unix socket, with fsync on.
 

@@ -7,13 +7,11 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-import psycopg
-from psycopg import sql
-
 from alligator_sql.backends import Backend
 from alligator_sql.backends.locmem import LocalMemoryBackend
 from alligator_sql.backends.sql import SQLBackend
 from alligator_sql.testing.clock import ManualClock, advance
+from tests.postgres_servers import empty
 
 
 class Store(Protocol):
@@ -98,15 +96,4 @@ def postgresql(dsn: str) -> Iterator[Store]:
         yield store
     finally:
         store.close()
-        _empty(dsn)
-
-
-def _empty(dsn: str) -> None:
-    """Delete every row, which is quicker for few rows than to truncate."""
-    with psycopg.connect(dsn) as connection:
-        tables = connection.execute(
-            "select tablename from pg_tables where schemaname = 'public'"
-            " and tablename not like '%version%'"
-        ).fetchall()
-        for (table,) in tables:
-            connection.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
+        empty(dsn)

@@ -9,13 +9,12 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
     consumes,
-    initialize,
     invariant,
     multiple,
     precondition,
@@ -25,12 +24,11 @@ from hypothesis.stateful import (
 
 from alligator_sql.backends import Backend
 from alligator_sql.constants import CANCELED, FAILED, SUCCESS
-from alligator_sql.ids import id_of, new_id
+from alligator_sql.ids import new_id
 from alligator_sql.messages import Claim, Failure, Message, Moment, TaskRecord, WorkerRecord
 from alligator_sql.outcomes import (
     Canceled,
     Failed,
-    Outcome,
     Released,
     Retry,
     Settlement,
@@ -336,6 +334,10 @@ def _near(one: float | None, other: float | None) -> bool:
 
 
 def _check(opened: Callable[[], AbstractContextManager[stores.Store]], examples: int) -> None:
+    class OnThisStore(Tasks):
+        def __init__(self) -> None:
+            super().__init__(opened())
+
     more = int(os.environ.get("ALLIGATOR_MODEL_EXAMPLES", "0"))
     profile = settings(
         max_examples=more or examples,
@@ -345,7 +347,7 @@ def _check(opened: Callable[[], AbstractContextManager[stores.Store]], examples:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(lambda: Tasks(opened()), settings=profile)
+    run_state_machine_as_test(OnThisStore, settings=profile)
 
 
 def test_local_memory_does_what_the_model_says():
