@@ -2,7 +2,8 @@
 
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Literal, Self
 
@@ -22,6 +23,8 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._swallowed: set[Direction] = set()
+        self._left: int | None = None
+        self._counting = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
         self.swallowing = threading.Event()
@@ -40,6 +43,10 @@ class Proxy:
     def flow(self) -> None:
         """Pass on what was held back."""
         self._flowing.set()
+
+    def cut(self, count: int) -> None:
+        """Pass on ``count`` more bytes of either direction, then break all connections."""
+        self._left = count
 
     def reset(self) -> None:
         """Break all connections; new ones are accepted."""
@@ -81,12 +88,35 @@ class Proxy:
 
     def _pump(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
         def pump() -> None:
-            with suppress(OSError), source, sink:
+            with suppress(OSError), source, sink, _shut(source, sink):
                 while said := source.recv(65536):
                     self._flowing.wait()
                     if direction in self._swallowed:
                         self.swallowing.set()
-                    else:
-                        sink.sendall(said)
+                        continue
+                    passed = self._before_cut(said)
+                    sink.sendall(passed)
+                    if len(passed) < len(said):
+                        self.reset()
 
         threading.Thread(target=pump, daemon=True).start()
+
+    def _before_cut(self, said: bytes) -> bytes:
+        """Return what still goes through of ``said``: all of it, unless a cut falls into it."""
+        with self._counting:
+            if self._left is None:
+                return said
+            passed = said[: self._left]
+            self._left = None if len(passed) < len(said) else self._left - len(passed)
+            return passed
+
+
+@contextmanager
+def _shut(*ends: socket.socket) -> Iterator[None]:
+    """Shut both ends down after the block: closing alone tells nobody while a thread reads."""
+    try:
+        yield
+    finally:
+        for end in ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

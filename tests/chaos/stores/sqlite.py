@@ -1,0 +1,85 @@
+"""A SQLite file under chaos: there is no server, but there are locks."""
+
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from alligator_sql.backends.sql import schema
+
+from . import triggers
+from .base import Change, End, Store
+
+PATIENCE: Final = 60.0
+"""Seconds to wait for the lock."""
+
+
+class SQLiteStore(Store):
+    """A file with ``synchronous = full``, which the backend sets."""
+
+    name: ClassVar[str] = "sqlite"
+    faults: ClassVar[tuple[str, ...]] = ("lock",)
+    precision: ClassVar[float] = 0.002  # it has milliseconds
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="gator-"))
+        self._path = self._folder / "tasks.db"
+        schema.upgrade(self.dsn())
+        for statement in triggers.sqlite():
+            self._execute(statement)
+        self._locking: sqlite3.Connection | None = None
+
+    def dsn(self, port: int | None = None) -> str:
+        """Return the place of the file."""
+        return f"sqlite:///{self._path}"
+
+    def stamp(self) -> str:
+        """Return version and journal mode."""
+        (mode,) = self._execute("pragma journal_mode")[0]
+        return f"SQLite {sqlite3.sqlite_version}, journal mode {mode}"
+
+    def lock(self) -> None:
+        """Hold the one lock that writers need."""
+        if self._locking is None:
+            self._locking = self._connect()
+            self._locking.execute("begin immediate")
+
+    def unlock(self) -> None:
+        """Give it back."""
+        if self._locking is not None:
+            self._locking.close()
+            self._locking = None
+
+    def unfinished(self) -> int:
+        """Return how many live tasks there are."""
+        return int(self._execute("select count(*) from alligator_tasks")[0][0])
+
+    def changes(self) -> list[Change]:
+        """Return what the triggers have written."""
+        return list(map(triggers.change_of, self._execute(triggers.CHANGES)))
+
+    def ends(self) -> dict[str, End]:
+        """Return the rows of the tasks, live and finished."""
+        return dict(map(triggers.end_of, self._execute(triggers.ENDS)))
+
+    def orders(self) -> set[str]:
+        """Return the rows of the application."""
+        return {row[0] for row in self._execute("select id from chaos_orders")}
+
+    def effects(self) -> list[str]:
+        """Return the effects."""
+        return [row[0] for row in self._execute("select task from chaos_effects")]
+
+    def close(self) -> None:
+        """Remove the file."""
+        self.unlock()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
+
+    def _execute(self, statement: str) -> list[tuple[Any, ...]]:
+        with closing(self._connect()) as connection:
+            return connection.execute(statement).fetchall()
