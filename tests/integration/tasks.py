@@ -23,6 +23,11 @@ def append(path: str, line: str) -> None:
         file.write(f"{line}\n")
 
 
+def append_slowly(path: str, line: str) -> None:
+    append(path, line)
+    time.sleep(0.01)
+
+
 def append_pid(path: str) -> None:
     append(path, str(os.getpid()))
 

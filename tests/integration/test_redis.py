@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -29,8 +30,11 @@ from alligator_sql.messages import Moment, Progress, WorkerRecord
 from alligator_sql.outcomes import Canceled, Failed, Released, Settlement, Succeeded
 from alligator_sql.testing.conformance import FAILURE, message
 from tests.compat.tasks import add, note
+from tests.helpers import Background, wait_until
 from tests.proxy import Proxy
 from tests.redis_servers import RedisServer, advance
+
+from .tasks import append_slowly
 
 
 @pytest.fixture
@@ -282,6 +286,29 @@ def test_a_killed_server_has_everything_when_it_is_back(
     assert [claim.id for claim in claims] == [*(one.id for one in sent[1:]), late.id]
 
 
+def test_a_server_that_still_loads_its_tasks_is_waited_for() -> None:
+    with RedisServer("valkey", "--key-load-delay", "100") as server:  # microseconds
+        backend = RedisBackend(server.dsn())
+        backend.enqueue([message() for _ in range(3000)])
+        server.kill()
+        starting = Background(server.start)
+        troubles: list[str] = []
+
+        def loaded() -> bool:
+            try:
+                backend.claim(["mail"], 1, uuid4())  # which is tried only once
+            except StoreUnavailableError as error:
+                troubles.append(str(error))
+                return False
+            return True
+
+        wait_until(loaded)
+        starting.result()
+        assert any("loading" in trouble.lower() for trouble in troubles), troubles
+        assert backend.len("mail") == 3000
+        backend.close()
+
+
 def test_scripts_that_the_server_forgot_are_loaded_again(
     backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +389,63 @@ def test_a_listener_notices_that_its_connection_is_dead(
     proxy.swallow()
     assert remote.listen(["mail"], 0.0)
     remote.unlisten()
+
+
+def test_a_listener_whose_connection_was_cut_listens_again(backend: RedisBackend) -> None:
+    assert backend.listen(["mail"], 0.0)
+    assert not backend.listen(["mail"], 0.05)
+    backend.connections.call([("CLIENT", "KILL", "TYPE", "pubsub")])
+    with pytest.raises(StoreUnavailableError):
+        backend.listen(["mail"], 20.0)
+    assert backend.listen(["mail"], 20.0), "it may have missed something"
+    while backend.listen(["mail"], 0.05):
+        pass
+    backend.enqueue([message()])
+    assert backend.listen(["mail"], 20.0)
+    backend.unlisten()
+
+
+def test_a_worker_in_a_bad_network_runs_each_task_once(
+    proxy: Proxy, server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever gets lost on the way, it lives on: it sends its outcomes again, with fences."""
+    done = tmp_path / "done"
+    done.touch()
+    near = Gator(server.dsn())
+    far = Gator(f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=0.5")
+    worker = Worker(far, concurrency=4)
+    thread = Background(worker.run_forever)
+
+    def wait_for(count: int) -> None:
+        wait_until(lambda: worker.tasks_complete >= count)
+
+    def heal() -> None:
+        proxy.reset()  # of what was lost, nothing comes later
+        proxy.swallow()
+        proxy.flow()
+
+    troubles = (
+        proxy.reset,
+        lambda: proxy.swallow("answers"),
+        lambda: proxy.swallow("questions"),
+        proxy.stall,
+    )
+    for number, spoil in enumerate(troubles):
+        before = number * 100
+        for line in range(before, before + 100):
+            near.task(append_slowly, str(done), str(line))
+        wait_for(before + 20)
+        spoil()
+        threading.Event().wait(0.7)
+        heal()
+        wait_for(before + 100)
+    worker.stop()
+    thread.result()
+    assert sorted(map(int, done.read_text().split())) == list(range(400))
+    assert near.len() == 0
+    assert near.store.connections.call([("HLEN", keys.of("all").running)]) == [0]  # type: ignore[attr-defined]
+    far.close()
+    assert "the store has trouble, trying on" in caplog.text
 
 
 def test_a_replica_is_no_place_for_tasks_until_it_is_promoted(server: RedisServer) -> None:
