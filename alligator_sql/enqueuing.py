@@ -14,7 +14,11 @@ from .context import TaskContext
 from .exceptions import Discard, PayloadError, Snooze, Unsupported
 from .ids import id_of
 from .messages import Message, Payload, Receipt
+from .moulds import Mould
 from .tasks import Task
+
+Progress = Callable[[int], object]
+"""Gets the number of tasks stored so far."""
 
 BATCH = 1000
 """Tasks that ``map`` stores with one round trip."""
@@ -106,7 +110,13 @@ class Enqueuer(ABC):
         """
         return Options(self, **task_options)
 
-    def map(self, func: callables.AnyCallable, items: Iterable[Any]) -> int:
+    def map(
+        self,
+        func: callables.AnyCallable,
+        items: Iterable[Any],
+        *,
+        progress: Progress | None = None,
+    ) -> int:
         """Store the call ``func(item)`` for each item and return how many were stored.
 
         Items are read as they are needed and stored in batches of 1,000, one round trip
@@ -114,46 +124,67 @@ class Enqueuer(ABC):
 
         Ex::
 
-            gator.map(resize, paths)
+            gator.map(resize, paths, progress=lambda stored: print(stored, "stored"))
+
+        Args:
+            func: What each task calls.
+            items: The one argument of each call.
+            progress: Called after each batch, with the number of tasks stored so far.
 
         Raises:
             AlligatorException: A call cannot be stored. Batches before it are, unless they
                 are part of a transaction.
         """
-        return self._map(func, items, self.task_class)
+        return self._map(func, items, self.task_class, progress)
 
-    async def amap(self, func: callables.AnyCallable, items: Iterable[Any]) -> int:
+    async def amap(
+        self,
+        func: callables.AnyCallable,
+        items: Iterable[Any],
+        *,
+        progress: Progress | None = None,
+    ) -> int:
         """Do what :meth:`map` does, from asynchronous code."""
-        return await self._amap(func, items, self.task_class)
+        return await self._amap(func, items, self.task_class, progress)
 
     def _map(
-        self, func: callables.AnyCallable, items: Iterable[Any], make: Callable[[], Task]
+        self,
+        func: callables.AnyCallable,
+        items: Iterable[Any],
+        make: Callable[[], Task],
+        progress: Progress | None,
     ) -> int:
         stored = 0
+        mould = Mould(make, func, self.message_of, self._largest)
         for batch in _batches(items):
-            tasks = [_call(make(), func, item) for item in batch]
-            if tasks[0].is_async:
-                receipts = self._send([self.message_of(task) for task in tasks])
-                stored += sum(not receipt.duplicate for receipt in receipts)
+            if mould.is_async:
+                stored += _new(self._send(mould.messages(batch)))
             else:
-                for task in tasks:
-                    run_now(task)
-                stored += len(tasks)
+                for item in batch:
+                    run_now(mould.task(item))
+                stored += len(batch)
+            if progress is not None:
+                progress(stored)
         return stored
 
     async def _amap(
-        self, func: callables.AnyCallable, items: Iterable[Any], make: Callable[[], Task]
+        self,
+        func: callables.AnyCallable,
+        items: Iterable[Any],
+        make: Callable[[], Task],
+        progress: Progress | None,
     ) -> int:
         stored = 0
+        mould = Mould(make, func, self.message_of, self._largest)
         for batch in _batches(items):
-            tasks = [_call(make(), func, item) for item in batch]
-            if tasks[0].is_async:
-                receipts = await self._asend([self.message_of(task) for task in tasks])
-                stored += sum(not receipt.duplicate for receipt in receipts)
+            if mould.is_async:
+                stored += _new(await self._asend(mould.messages(batch)))
             else:
-                for task in tasks:
-                    await asyncio.to_thread(run_now, task)
-                stored += len(tasks)
+                for item in batch:
+                    await asyncio.to_thread(run_now, mould.task(item))
+                stored += len(batch)
+            if progress is not None:
+                progress(stored)
         return stored
 
     def message_of(self, task: Task) -> Message:
@@ -210,12 +241,16 @@ class Enqueuer(ABC):
                 f"{limit:g} s. PostgreSQL, SQLite, Redis and local memory have no limit."
             )
 
+    @property
+    def _largest(self) -> int:
+        """Bytes of the largest payload."""
+        return min(self.max_payload, self.store.capabilities.max_payload or self.max_payload)
+
     def _check_size(self, func: str, payload: Payload) -> None:
-        limit = min(self.max_payload, self.store.capabilities.max_payload or self.max_payload)
-        if len(payload) > limit:
+        if len(payload) > self._largest:
             raise PayloadError(
-                f"The call of {func} takes {len(payload)} bytes, the limit is {limit}. Store "
-                "large data elsewhere and pass its key, or raise max_payload of the Gator."
+                f"The call of {func} takes {len(payload)} bytes, the limit is {self._largest}. "
+                "Store large data elsewhere and pass its key, or raise max_payload of the Gator."
             )
 
     def _received(self, task: Task, receipt: Receipt) -> Task:
@@ -267,17 +302,29 @@ class Options:
         """Store the call ``func(*args, **kwargs)`` with these options."""
         return self.gator.push(self._make(), func, *args, **kwargs)
 
-    def map(self, func: callables.AnyCallable, items: Iterable[Any]) -> int:
+    def map(
+        self,
+        func: callables.AnyCallable,
+        items: Iterable[Any],
+        *,
+        progress: Progress | None = None,
+    ) -> int:
         """Store the call ``func(item)`` for each item with these options."""
-        return self.gator._map(func, items, self._make)
+        return self.gator._map(func, items, self._make, progress)
 
     async def atask(self, func: callables.AnyCallable, *args: Any, **kwargs: Any) -> Task:
         """Do what :meth:`task` does, from asynchronous code."""
         return await self.gator.apush(self._make(), func, *args, **kwargs)
 
-    async def amap(self, func: callables.AnyCallable, items: Iterable[Any]) -> int:
+    async def amap(
+        self,
+        func: callables.AnyCallable,
+        items: Iterable[Any],
+        *,
+        progress: Progress | None = None,
+    ) -> int:
         """Do what :meth:`map` does, from asynchronous code."""
-        return await self.gator._amap(func, items, self._make)
+        return await self.gator._amap(func, items, self._make, progress)
 
 
 class Joined(Enqueuer):
@@ -334,9 +381,8 @@ def _check_available(task: Task) -> None:
         raise Unsupported("The option 'depends_on' is not available yet, with any backend.")
 
 
-def _call(task: Task, func: callables.AnyCallable, item: Any) -> Task:
-    task.to_call(func, item)
-    return task
+def _new(receipts: Iterable[Receipt]) -> int:
+    return sum(not receipt.duplicate for receipt in receipts)
 
 
 def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
