@@ -101,7 +101,7 @@ class Consumer:
         self._burst = burst
         self._ended: deque[tuple[Claim, Outcome, float, float]] = deque()
         self._settlements: list[Settlement] = []
-        self._known: set[UUID] = set()
+        self._known: dict[UUID, UUID] = {}  # what is held -> the incarnation that holds it
         self._canceled: set[UUID] = set()
         self._lost = False
         self._stuck = 0
@@ -209,7 +209,7 @@ class Consumer:
 
     def _turn(self) -> None:
         if self._lost:
-            self._drop_all()
+            self._drop_lost()
         self._collect()
         now = time.monotonic()
         if now >= self._next_stuck_look:
@@ -245,19 +245,26 @@ class Consumer:
             if self._burst:
                 self._next_look = self._progress
 
-    def _drop_all(self) -> None:
-        """Drop what nobody has heard of before the lease was lost: it does not count any more."""
+    def _drop_lost(self) -> None:
+        """Drop what nobody has heard of before the lease was lost: it does not count any more.
+
+        The next incarnation may have claimed something by now. That stays.
+        """
         self._lost = False
+        present = self._lease.worker
         unstarted = self._runner.withdraw()
-        self._held -= len(unstarted)
-        self._claimed -= len(unstarted)
+        own = [claim for claim in unstarted if claim.worker == present]
+        settlements = [one for one in self._settlements if one.claim.worker == present]
         logger.warning(
             "dropped %d outcomes and %d unstarted tasks with the lease",
-            len(self._settlements), len(unstarted),
+            len(self._settlements) - len(settlements), len(unstarted) - len(own),
         )  # fmt: skip
-        self._settlements = []
-        self._known.clear()
-        self._canceled.clear()
+        self._held -= len(unstarted) - len(own)
+        self._claimed -= len(unstarted) - len(own)
+        self._settlements = settlements
+        self._known = {known: worker for known, worker in self._known.items() if worker == present}
+        self._canceled &= self._known.keys()
+        self._runner.submit(own)
 
     def _settle(self, settlement: Settlement) -> None:
         if not self._settlements:
@@ -312,7 +319,7 @@ class Consumer:
             thorough=self._burst, begins=begins,
         )  # fmt: skip
         self._settled(settlements)
-        self._known.update(claim.id for claim in claims)
+        self._known |= {claim.id: claim.worker for claim in claims}
         self._held += len(claims)
         self._claimed += len(claims)
         self._dry = not claims
@@ -351,13 +358,14 @@ class Consumer:
 
     def _settled(self, settlements: list[Settlement]) -> None:
         settled = {settlement.claim.id for settlement in settlements}
-        self._known -= settled
+        for task_id in settled:
+            self._known.pop(task_id, None)
         self._canceled -= settled
         self._settlements = []
 
     def _hand_back_lost_claims(self) -> None:
         """After trouble the store may have claimed for us what we never heard of."""
-        lost = self._backend.reconcile(self._lease.worker, self._known)
+        lost = self._backend.reconcile(self._lease.worker, self._known.keys())
         if lost:
             logger.warning("handed back %d tasks whose claim was lost on the way", len(lost))
 
@@ -415,7 +423,7 @@ class Consumer:
                 logger.exception("the outcome of task %s was refused", settlement.claim.id)
                 self._replace_outcome(settlement.claim, error)
             self._settlements.remove(settlement)
-            self._known.discard(settlement.claim.id)
+            self._known.pop(settlement.claim.id, None)
 
     def _replace_outcome(self, claim: Claim, error: Exception) -> None:
         failure = Failure(type(error).__name__, clean(f"The outcome was refused: {error}"))
@@ -440,7 +448,11 @@ class Consumer:
             self._collect()
         ended = {settlement.claim.id for settlement in self._settlements}
         running = [context.claim for context in self._runner.running()]
-        left = [claim for claim in running if claim is not None and claim.id in self._known - ended]
+        left = [
+            claim
+            for claim in running
+            if claim is not None and claim.id in self._known.keys() - ended
+        ]
         logger.warning("releasing %d tasks that still run", len(left))
         for claim in left:
             self._settle(Settlement(claim, Released()))

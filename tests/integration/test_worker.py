@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,6 +15,7 @@ from alligator_sql import Gator, Worker
 from alligator_sql.backends.locmem import LocalMemoryBackend
 from alligator_sql.constants import SUCCESS
 from alligator_sql.exceptions import InvalidOptionError, StoreUnavailableError
+from alligator_sql.lease import Lease
 from alligator_sql.messages import Claim
 from alligator_sql.outcomes import Settlement
 from alligator_sql.testing.clock import ManualClock
@@ -333,3 +334,32 @@ def test_a_result_reaches_the_hook_and_an_error_the_log(
     assert seen == [None]
     assert "Collecting.result() failed" in caplog.text
     assert caplog.records[-1].levelno == logging.ERROR
+
+
+def test_what_the_next_incarnation_has_claimed_is_not_dropped_with_the_lease(monkeypatch) -> None:
+    leases: list[Lease] = []
+
+    class Seen(Lease):
+        def __enter__(self) -> Self:
+            leases.append(self)
+            return super().__enter__()
+
+    class Losing(LocalMemoryBackend):
+        """Has the lease lost, and begun anew, while its worker is about to claim."""
+
+        lost = False
+
+        def claim(self, queues, limit, worker, settlements=(), **options):
+            if limit >= 10 and not self.lost:
+                self.lost = True
+                leases[0]._lose(worker, "is lost as the test wants")
+                wait_until(lambda: leases[0].is_held)
+                worker = leases[0].worker
+            return super().claim(queues, limit, worker, settlements, **options)
+
+    monkeypatch.setattr("alligator_sql.workers.worker.Lease", Seen)
+    gator = Gator("locmem://next-incarnation", backend_class=Losing)
+    gator.map(gates.quick, range(300))
+    Worker(gator, burst=True).run_forever()
+    assert gator.backend.lost
+    assert sorted(set(gates.current.ran)) == list(range(300))
