@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -1016,7 +1017,7 @@ def test_nothing_is_lost_when_sqs_behaves_at_its_worst(
     for action in ("ReceiveMessage", "SendMessageBatch", "DeleteMessageBatch"):
         server.fault(action, mistreat, times=60)
     for number in numbers:
-        with_patience(lambda number=number: gator.task(tasks.append, str(done), number))
+        with_patience(partial(gator.task, tasks.append, str(done), number))
     worker = Worker(gator, concurrency=4)
     running = Background(worker.run_forever)
     wait_until(lambda: set(numbers) <= set(done.read_text().split() if done.exists() else ()))

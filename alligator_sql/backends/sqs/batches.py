@@ -160,8 +160,8 @@ class Batches:
                     QueueUrl=queue.url,
                     Entries=[{"Id": str(index), **entries[index]} for index in waiting],
                 )
-            except AlligatorException as error:  # SQS may have taken the others before
-                left = dict.fromkeys(waiting, Refusal(error))
+            except AlligatorException as trouble:  # SQS may have taken the others before
+                left = dict.fromkeys(waiting, Refusal(trouble))
                 break
             left = {}
             for failure in answer.get("Failed", ()):
