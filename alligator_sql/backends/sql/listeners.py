@@ -4,7 +4,8 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Protocol, cast
 from uuid import uuid4
@@ -22,8 +23,8 @@ DATA_VERSION_INTERVAL = 0.01
 """Seconds between two looks at SQLite's ``data_version``, which take 3 µs each."""
 
 
-Tell = Callable[[str, str], None]
-"""Sends a notification with a channel and a payload, on another connection."""
+Tell = Callable[[str], None]
+"""Sends a notification with a payload to the listeners of this process."""
 
 
 class Listener(Protocol):
@@ -59,20 +60,25 @@ class PostgreSQLListener:
     Args:
         engine: Makes the connection.
         channels: What to listen to.
+        own_channel: What ``tell`` sends to. It stays the same as long as the process does, because
+            behind a pooler every attempt leaves a LISTEN with the server.
         tell: Sends the notifications to itself; without it nothing is proven.
     """
 
-    def __init__(self, engine: Engine, channels: Sequence[str], tell: Tell | None = None) -> None:
+    def __init__(
+        self, engine: Engine, channels: Sequence[str], own_channel: str, tell: Tell | None = None
+    ) -> None:
         self._connection = cast(Any, _own_connection(engine))
         # A connection must not be closed while another thread waits on it.
         self._in_use = threading.Lock()
         self._error = cast(Any, engine.dialect).dbapi.Error
         self._tell = tell
-        self._own_channel = f"alligator_ping_{uuid4().hex}"
+        self._own_channel = own_channel
+        self._name = uuid4().hex
         self._pings = 0
         self._next_ping = math.inf
         self._answer_due = math.inf
-        self._listen([*channels, self._own_channel] if tell else channels)
+        self._listen([*channels, own_channel] if tell else channels)
 
     def _listen(self, channels: Sequence[str]) -> None:
         try:
@@ -86,47 +92,60 @@ class PostgreSQLListener:
     def prove(self) -> None:
         """Wait for a notification to itself."""
         self._next_ping = time.monotonic()
-        self.wait(0.0)
-        while self._answer_due < math.inf:
-            self.wait(PING_PATIENCE)
+        with self._guarded():
+            self._receive(math.inf)
+            while self._answer_due < math.inf:
+                self._receive(math.inf)
 
     def wait(self, timeout: float) -> bool:
         """Wait for a notification."""
+        deadline = time.monotonic() + timeout
+        with self._guarded():
+            while not self._receive(deadline):
+                if time.monotonic() >= deadline:
+                    return False
+            return True
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         with self._in_use:
             try:
-                return self._hears(time.monotonic() + timeout)
+                yield
             except self._error as error:
                 raise StoreUnavailableError(f"The listening connection is lost: {error}") from error
 
-    def _hears(self, deadline: float) -> bool:
-        while True:
-            now = time.monotonic()
-            if now >= self._next_ping:
-                self._ping(now)
-            until = min(deadline, self._next_ping, self._answer_due)
-            if self._receives(max(0.0, until - now)):
-                return True
-            now = time.monotonic()
-            if now >= self._answer_due:
-                raise StoreUnavailableError(self._silence())
-            if now >= deadline:
-                return False
+    def _receive(self, deadline: float) -> bool:
+        """Wait until ``deadline``, or until something is to be done; return whether there is news.
+
+        Raises:
+            StoreUnavailableError: What it told itself does not come back.
+        """
+        now = time.monotonic()
+        if now >= self._next_ping:
+            self._ping(now)
+        news = self._hears(min(deadline, self._next_ping, self._answer_due) - now)
+        if not news and time.monotonic() >= self._answer_due:
+            raise StoreUnavailableError(self._silence())
+        return news
 
     def _ping(self, now: float) -> None:
         if self._tell is not None:
             self._pings += 1
             self._next_ping, self._answer_due = math.inf, now + PING_PATIENCE
-            self._tell(self._own_channel, str(self._pings))
+            self._tell(self._ping_text())
 
-    def _receives(self, timeout: float) -> bool:
+    def _hears(self, timeout: float) -> bool:
         news = False
-        for notice in self._connection.notifies(timeout=timeout, stop_after=1):
+        for notice in self._connection.notifies(timeout=max(0.0, timeout), stop_after=1):
             if notice.channel != self._own_channel:
                 news = True
-            elif notice.payload == str(self._pings):
+            elif notice.payload == self._ping_text():
                 self._answer_due = math.inf
                 self._next_ping = time.monotonic() + PING_INTERVAL
         return news
+
+    def _ping_text(self) -> str:
+        return f"{self._name} {self._pings}"
 
     def _silence(self) -> str:
         if self._pings > 1:

@@ -4,6 +4,7 @@ The server ends what takes too long. When it does not answer at all, because it 
 because something between accepts what we send and passes nothing on, we give up ourselves.
 """
 
+import math
 import select
 import time
 from collections.abc import Generator
@@ -62,6 +63,14 @@ class Session(psycopg.Connection[Any]):
         except StopIteration as end:
             value: _Value = end.value
             return value
+
+    def notifies(self, **options: Any) -> Generator[psycopg.Notify, None, None]:
+        """Yield notifications: who waits for these does not wait for an answer."""
+        patience, self.patience = self.patience, math.inf
+        try:
+            yield from super().notifies(**options)
+        finally:
+            self.patience = patience
 
     def has_word(self) -> bool:
         """Whether the server has said something unasked: mostly that it has closed the session."""

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
@@ -43,6 +43,7 @@ class Wakeups:
         self._connections = connections
         self._names = names
         self._is_sqlite = connections.engine.dialect.name == "sqlite"
+        self._own_channel = self._new_channel()
         self._direct = connections if listen_url is None else self._at(listen_url)
         self._notified: dict[str, float] = {}
         self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
@@ -108,13 +109,17 @@ class Wakeups:
     def _in_child(self) -> None:
         """After a fork the listeners are the parent's, and so are the threads they belong to."""
         self._listeners = {}
+        self._own_channel = self._new_channel()
+
+    def _new_channel(self) -> str:
+        return channel_of(self._names, uuid4().hex)
 
     def _listener(self, topics: Sequence[str], tell: Tell | None = None) -> Listener:
         with translated():
             if self._is_sqlite:
                 return SQLiteListener(self._connections.engine)
             channels = [channel_of(self._names, topic) for topic in topics]
-            return PostgreSQLListener(self._direct.engine, channels, tell)
+            return PostgreSQLListener(self._direct.engine, channels, self._own_channel, tell)
 
     def _proven(self, listener: Listener) -> Listener:
         try:
@@ -124,9 +129,9 @@ class Wakeups:
             raise
         return listener
 
-    def _tell(self, channel: str, payload: str) -> None:
+    def _tell(self, payload: str) -> None:
         with self._connections.statement() as connection:
-            connection.exec_driver_sql("select pg_notify(%s, %s)", (channel, payload))
+            connection.exec_driver_sql("select pg_notify(%s, %s)", (self._own_channel, payload))
 
     def _at(self, listen_url: str) -> Connections:
         engine = engines.create(listen_url)

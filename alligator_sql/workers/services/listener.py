@@ -20,8 +20,13 @@ class Listener(Service):
 
     def run_once(self) -> None:
         """Wait for news once."""
-        if self._backend.listen(self._queues, WAIT):
-            self._wake()
+        try:
+            if self._backend.listen(self._queues, WAIT):
+                self._wake()
+        except Exception:
+            if self.healthy:  # the worker has relied on it, and may mean to sleep for long
+                self._wake()
+            raise
 
     def finished(self) -> None:
         """Close the connection that this thread listened on."""
