@@ -109,6 +109,36 @@ def test_settings_that_may_not_be_read_are_told(
     assert gator.pop() == 3
     [record] = caplog.records
     assert "could not check" in record.getMessage()
+    assert "CONFIG is not allowed" in record.getMessage()
+
+
+def test_a_server_that_evicts_tasks_is_refused_though_config_is_forbidden(
+    server: RedisServer,
+) -> None:
+    with server.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lfu")
+        client.execute_command(
+            "ACL", "SETUSER", "app", "on", ">pw", "~alligator:*", "&alligator:*", "+@all", "-config"
+        )
+    with pytest.raises(UnsafeStoreError, match="allkeys-lfu"):
+        Gator(f"redis://app:pw@127.0.0.1:{server.port}/0").task(add, 1, 2)
+
+
+def test_a_server_that_tells_nothing_works_and_that_is_told(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "app", "on", ">pw", "~alligator:*", "&alligator:*",
+            "+@all", "-config", "-info",
+        )  # fmt: skip
+    gator = Gator(f"redis://app:pw@127.0.0.1:{server.port}/0")
+    gator.task(add, 1, 2)
+    gator.task(add, 1, 2)
+    assert [gator.pop(), gator.pop()] == [3, 3]
+    eviction, persistence = [record.getMessage() for record in caplog.records]
+    assert "INFO is not allowed" in eviction
+    assert "CONFIG is not allowed" in persistence
 
 
 # Bad input
@@ -189,6 +219,14 @@ def test_a_task_whose_payload_is_gone_fails_alone(redis_dsn: str) -> None:
     Worker(gator, burst=True).run_forever()
     records = [gator.find(task.task_id) for task in (lost, sound)]
     assert [record and record.status_name for record in records] == ["failed", "success"]
+
+
+def test_a_unique_key_of_a_task_that_others_removed_is_free(backend: RedisBackend) -> None:
+    [removed] = backend.enqueue([message(unique_key="k")])
+    backend.connections.call([("DEL", keys.task("mail", removed.id.hex))])
+    [receipt] = backend.enqueue([message(unique_key="k")])
+    assert not receipt.duplicate
+    assert backend.enqueue([message(unique_key="k")])[0].id == receipt.id
 
 
 def test_a_task_whose_payload_is_gone_can_be_canceled(backend: RedisBackend) -> None:
@@ -359,6 +397,18 @@ def test_a_task_whose_receipt_was_lost_is_stored_once(proxy: Proxy, remote: Redi
         [receipt] = sending.result(20)
     assert not receipt.duplicate
     assert remote.len("mail") == 2
+
+
+def test_whether_a_task_was_canceled_is_not_guessed(proxy: Proxy, remote: RedisBackend) -> None:
+    """A second try would find it canceled, and say that there was nothing to cancel."""
+    remote.enqueue([message(task_id="mistake")])
+    for change, left in ((remote.cancel, 0), (remote.retry, 1)):
+        proxy.swallow("answers")
+        with pytest.raises(StoreUnavailableError):
+            change("mail", "mistake")
+        proxy.reset()
+        proxy.swallow()
+        assert remote.len("mail") == left, "it was done, though nobody heard of it"
 
 
 def test_claims_whose_answer_was_lost_are_handed_back(proxy: Proxy, remote: RedisBackend) -> None:

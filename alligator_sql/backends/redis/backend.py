@@ -313,7 +313,8 @@ class RedisBackend(Backend):
 
     def cancel(self, queue: str, task_id: str) -> Payload | None:
         """End a waiting task as canceled, or mark a running one and wake its worker."""
-        answer = self._scripts.run(Call("cancel", queue, (id_of(task_id).hex,)))
+        call = Call("cancel", queue, (id_of(task_id).hex,))
+        answer = self._scripts.run(call, repeatable=False)
         if answer is None:
             return None
         payload, binary = answer
@@ -332,7 +333,8 @@ class RedisBackend(Backend):
 
     def retry(self, queue: str, task_id: str) -> bool:
         """Let an ended task wait again."""
-        return bool(self._scripts.run(Call("retry", queue, (id_of(task_id).hex,))))
+        call = Call("retry", queue, (id_of(task_id).hex,))
+        return bool(self._scripts.run(call, repeatable=False))
 
     def pause(self, queue: str) -> None:
         """Pause a queue."""

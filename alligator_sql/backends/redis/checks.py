@@ -1,6 +1,7 @@
 """Whether the server is set up to keep what it is given."""
 
 import logging
+import re
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -10,7 +11,6 @@ from .connections import Connections
 
 logger = logging.getLogger(__name__)
 
-SETTINGS: Final = ("maxmemory-policy", "appendonly", "save")
 SAFE_POLICY: Final = "noeviction"
 
 
@@ -21,14 +21,25 @@ def check(connections: Connections) -> None:
         UnsafeStoreError: It evicts any key when its memory is full, thus tasks.
         StoreUnavailableError: It does not answer.
     """
-    answers = connections.call([("CONFIG", "GET", name) for name in SETTINGS])
-    if any(isinstance(answer, RedisError) for answer in answers):
+    memory, appendonly, save = connections.call(
+        [("INFO", "memory"), ("CONFIG", "GET", "appendonly"), ("CONFIG", "GET", "save")]
+    )
+    _check_eviction(memory)
+    _check_persistence(appendonly, save)
+
+
+def _check_eviction(memory: Any) -> None:
+    found = None
+    if not isinstance(memory, RedisError):
+        found = re.search(rb"^maxmemory_policy:(\S+)", memory, re.MULTILINE)
+    if found is None:
         logger.warning(
-            "could not check the settings of Redis (CONFIG is not allowed): make sure that "
-            "maxmemory-policy is noeviction and that persistence is on"
+            "could not check what Redis does when its memory is full (INFO is not allowed): make "
+            "sure that its maxmemory-policy is %s",
+            SAFE_POLICY,
         )
         return
-    policy, appendonly, save = map(_value, answers)
+    policy = found[1].decode()
     if policy.startswith("allkeys-"):
         raise UnsafeStoreError(
             f"The server's maxmemory-policy is {policy}: it would drop tasks without a word when "
@@ -41,6 +52,16 @@ def check(connections: Connections) -> None:
             policy,
             SAFE_POLICY,
         )
+
+
+def _check_persistence(*answers: Any) -> None:
+    if any(isinstance(answer, RedisError) for answer in answers):
+        logger.warning(
+            "could not check whether Redis keeps anything on disk (CONFIG is not allowed): make "
+            "sure that persistence is on"
+        )
+        return
+    appendonly, save = map(_value, answers)
     if appendonly != "yes" and not save:
         logger.warning(
             "the server keeps nothing on disk (appendonly no, save ''): its restart loses all tasks"

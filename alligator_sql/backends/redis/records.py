@@ -135,7 +135,7 @@ def ending_of(answer: Sequence[bytes | None]) -> Ending:
 def record_of(task_id: UUID, queue: str, stored: Mapping[bytes, bytes]) -> TaskRecord:
     """Return what a task's hash tells."""
     fields = {
-        name.decode(): value.decode("utf-8", "replace")
+        name.decode("utf-8", "replace"): _text(value)
         for name, value in stored.items()
         if name != b"payload"
     }
@@ -162,6 +162,14 @@ def record_of(task_id: UUID, queue: str, stored: Mapping[bytes, bytes]) -> TaskR
         error=error,
         progress=_progress(fields),
     )
+
+
+def _text(value: bytes) -> str:
+    """Return a stored text; somebody else may have written bytes there that are none."""
+    try:
+        return value.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "replace")
 
 
 def _progress(fields: Mapping[str, str]) -> Progress | None:

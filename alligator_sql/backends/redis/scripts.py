@@ -50,7 +50,8 @@ class Scripts:
 
         Args:
             calls: What to run. They run one after the other.
-            repeatable: Whether they may run again when the answer was lost.
+            repeatable: Whether they may run again when the answer was lost, because the second
+                answer is as true as the first.
             repeated: Called with the error before they do.
             atomic: Whether nobody else may come in between; they must be of one queue then,
                 because a cluster takes no transaction over several slots.

@@ -16,7 +16,9 @@ local function holder_of(id, key)
     if redis.call('EXISTS', task_key(id)) == 1 then
         return id
     end
-    return key ~= '' and redis.call('HGET', UNIQUE, string.sub(key, 2))
+    local holder = key ~= '' and redis.call('HGET', UNIQUE, string.sub(key, 2))
+    -- A task that somebody has removed by hand must not keep its key for ever.
+    return holder and redis.call('EXISTS', task_key(holder)) == 1 and holder
 end
 
 local receipts = {}
