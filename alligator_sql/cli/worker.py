@@ -1,6 +1,7 @@
 """``alligator-sql worker``: run tasks."""
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -14,6 +15,10 @@ from ..constants import ALL
 from ..exceptions import AlligatorException, StoreUnavailableError
 from ..gator import Gator
 from ..lease import TTL
+from ..workers import first_process
+from ..workers.interpreter import command
+from ..workers.lifeline import Lifeline
+from ..workers.supervisor import Supervisor
 from ..workers.worker import GRACE, Worker
 from .console import one_line
 from .logging import set_up
@@ -52,6 +57,7 @@ class LogFormat(StrEnum):
 
 
 def run(
+    context: typer.Context,
     dsn: Dsn,
     queues: Annotated[
         str,
@@ -65,6 +71,16 @@ def run(
             "--concurrency", "-c", min=1, envvar="ALLIGATOR_CONCURRENCY", help="Tasks at a time."
         ),
     ] = 1,
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes",
+            "-p",
+            min=0,
+            envvar="ALLIGATOR_PROCESSES",
+            help="Run so many worker processes and restart those that die; 0: be the only one.",
+        ),
+    ] = 0,
     executor: Annotated[
         Executor,
         typer.Option(
@@ -159,32 +175,24 @@ def run(
     names = [name.strip() for name in queues.split(",")]
     if not all(names):
         raise typer.BadParameter(f"an empty name in {queues!r}", param_hint="--queues")
-    if executor is not Executor.PROCESSES:
-        for option, value in (
-            ("--max-tasks-per-child", max_tasks_per_child),
-            ("--max-memory-per-child", max_memory_per_child),
-        ):
-            if value:
-                raise typer.BadParameter(
-                    f"-x {executor.value} has no child processes; it is for -x processes.",
-                    param_hint=option,
-                )
+    _check(processes, max_tasks, executor, max_tasks_per_child, max_memory_per_child)
     set_up(log_level, log_format.value)
     # As the first process of a container nothing ends this one but its own handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if not processes:
+        first_process.step_aside()
+    lifeline = Lifeline.inherited()
     sys.path.insert(0, str(Path.cwd()))
     try:
-        gator = Gator(
-            dsn,
-            names[0],
-            allow=allow or (),
-            prefix=prefix,
-            schema=schema,
-            listen_url=listen_url,
-        )
-        _connect(gator, connect_timeout)
-        worker = Worker(
-            gator,
+        worker = SupervisedWorker(
+            Gator(
+                dsn,
+                names[0],
+                allow=allow or (),
+                prefix=prefix,
+                schema=schema,
+                listen_url=listen_url,
+            ),
             max_tasks=max_tasks,
             to_consume=names,
             log_level=log_level.value,
@@ -196,10 +204,68 @@ def run(
             grace=grace,
             lease=lease,
         )
+        if not processes:
+            _connect(worker.gator, connect_timeout)
     except AlligatorException as error:
         logger.error("%s", one_line(str(error)))
         sys.exit(1)
+    if processes:
+        one = [*command("alligator_sql.cli"), "worker"]
+        sys.exit(Supervisor(one, _environment(context), processes, grace, burst=burst).run())
+    worker.lifeline = lifeline
     sys.exit(worker.run_forever())
+
+
+class SupervisedWorker(Worker):
+    """A worker that lets its supervisor know when it is up, if it has one."""
+
+    lifeline: Lifeline | None = None
+
+    def starting(self) -> None:
+        """Say so."""
+        super().starting()
+        if self.lifeline is not None:
+            self.lifeline.up()
+
+
+def _check(
+    processes: int,
+    max_tasks: int,
+    executor: Executor,
+    max_tasks_per_child: int,
+    max_memory_per_child: float,
+) -> None:
+    """Refuse options that do not go together."""
+    if processes and max_tasks:
+        raise typer.BadParameter(
+            "each process of -p would count its own tasks; leave out one of the two.",
+            param_hint="--max-tasks",
+        )
+    for option, value in (
+        ("--max-tasks-per-child", max_tasks_per_child),
+        ("--max-memory-per-child", max_memory_per_child),
+    ):
+        if value and executor is not Executor.PROCESSES:
+            raise typer.BadParameter(
+                f"-x {executor.value} has no child processes; it is for -x processes.",
+                param_hint=option,
+            )
+
+
+def _environment(context: typer.Context) -> dict[str, str]:
+    """Return the environment in which a worker has the options that were given to this one.
+
+    Command lines can be read by everybody, and a DSN may hold a password.
+    """
+    environment = dict(os.environ)
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if not isinstance(parameter.envvar, str) or value is None:
+            continue
+        environment[parameter.envvar] = (
+            " ".join(value) if isinstance(value, list | tuple) else str(value)
+        )
+    return environment | {"ALLIGATOR_PROCESSES": "0"}
 
 
 def _connect(gator: Gator, patience: float) -> None:

@@ -16,14 +16,23 @@ PROJECT = Path(__file__).parents[2]
 class Process:
     """A worker, with its log in a file."""
 
-    def __init__(self, log: Path, dsn: str, *arguments: str, program: Any = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        dsn: str,
+        *arguments: str,
+        program: Any = None,
+        path: str = "",
+        **options: Any,
+    ) -> None:
         self._log = log
         with log.open("w") as stderr:
             self._process = subprocess.Popen(
                 program or [*MODULE, "worker", *arguments],
-                env=environment(ALLIGATOR_CONN=dsn, PYTHONPATH=str(PROJECT)),
+                env=environment(ALLIGATOR_CONN=dsn, PYTHONPATH=f"{path}:{PROJECT}".lstrip(":")),
                 cwd=PROJECT,
                 stderr=stderr,
+                **options,
             )
 
     @property
@@ -66,6 +75,15 @@ class Files:
 
     def let_go(self) -> None:
         Path(self.until).touch()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended may still be in the table of processes."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def ended(gator: Gator, task_id: str) -> TaskRecord:

@@ -56,6 +56,11 @@ def start_and_hang(pids: str) -> None:
     time.sleep(60)
 
 
+def leave_an_orphan(ended: str) -> None:
+    """Let a process outlive the one that has started it, for a moment."""
+    subprocess.run(["sh", "-c", f"(sleep 0.1; echo ended >> {ended}) &"], check=True)
+
+
 def hold_memory(mebibytes: int, pids: str) -> None:
     hoard.append(b"x" * (mebibytes << 20))
     append(pids, str(os.getpid()))

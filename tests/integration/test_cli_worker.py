@@ -110,13 +110,23 @@ def test_executors(executor, project, sqlite_dsn, enqueue):
     assert notes(project) == ["one"]
 
 
-def test_allow_is_strict(project, sqlite_dsn, enqueue):
+def test_a_module_of_the_current_folder_takes_no_place_of_pythons(project, sqlite_dsn, enqueue):
+    (project / "queue.py").write_text("raise SystemExit('the wrong queue')", encoding="utf-8")
     enqueue("one")
-    result = run("worker", sqlite_dsn, "--burst", "--allow", "myapp.*", "--allow", "other.*")
+    result = run("worker", sqlite_dsn, "--burst", "-p", "1", "-x", "processes")
+    assert result.returncode == 0, result.stderr
+    assert notes(project) == ["one"]
+
+
+@pytest.mark.parametrize("options", [(), ("-p", "1")], ids=["alone", "supervised"])
+def test_allow_is_strict(project, sqlite_dsn, enqueue, options):
+    enqueue("one")
+    patterns = ("--allow", "myapp.*", "--allow", "other.*")
+    result = run("worker", sqlite_dsn, "--burst", *patterns, *options)
     assert result.returncode == 0, result.stderr
     assert notes(project) == []
     enqueue("two")
-    run("worker", sqlite_dsn, "--burst", "--allow", "myapp.*", "--allow", "errands")
+    run("worker", sqlite_dsn, "--burst", "--allow", "myapp.*", "--allow", "errands", *options)
     assert notes(project) == ["two"]
 
 
@@ -198,6 +208,8 @@ def test_a_missing_schema_is_said_at_once(project, empty_postgres_dsn):
         ("sqlite:///x.db", "--log-level", "LOUD"),
         ("sqlite:///x.db", "--log-format", "xml"),
         ("sqlite:///x.db", "--nonsense"),
+        ("sqlite:///x.db", "-p", "-1"),
+        ("sqlite:///x.db", "-p", "2", "--max-tasks", "5"),
         ("sqlite:///x.db", "-x", "fibers"),
         ("sqlite:///x.db", "-x", "processes", "--max-memory-per-child", "nan"),
         ("sqlite:///x.db", "-x", "auto", "--max-tasks-per-child", "5"),

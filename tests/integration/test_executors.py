@@ -13,7 +13,7 @@ from alligator_sql import Gator
 from tests.helpers import wait_until
 
 from . import rough_tasks, tasks
-from .processes import ended
+from .processes import ended, is_alive
 
 PROCESSES = ("-x", "processes")
 CHILDREN_CANNOT_START = """
@@ -36,14 +36,6 @@ def gator(dsn) -> Iterator[Gator]:
     gator = Gator(dsn)
     yield gator
     gator.close()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 class TestDeaths:
