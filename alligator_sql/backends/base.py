@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 DAY = 86_400.0
 CANCELED_REASON = "canceled"
 """Why a task ended that somebody had canceled, as a word."""
+QUARANTINED = "quarantined"
+"""Why a task ended that was running when too many workers died, as a word."""
 CAN_JOIN = "PostgreSQL (postgresql://) and SQLite (sqlite:///) can"
 
 
@@ -289,7 +291,7 @@ def quarantined(crashes: int, worker: UUID, host: str | None, pid: int | None) -
     """
     where = f" on {host} with process id {pid}" if host is not None else ""
     text = f"{crashes} workers died while they ran this task; the last was {worker}{where}."
-    return Failure("WorkerDied", text, reason="quarantined")
+    return Failure("WorkerDied", text, reason=QUARANTINED)
 
 
 def report_stale(settlements: Iterable[Settlement], applied: set[UUID]) -> None:

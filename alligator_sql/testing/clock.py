@@ -6,7 +6,7 @@ from ..backends.sql import SQLBackend
 from ..clock import SystemClock
 
 _TIMES = {
-    "tasks": ("run_at", "created_at", "started_at", "expires_at"),
+    "tasks": ("run_at", "created_at", "started_at", "expires_at", "canceled_at"),
     "finished": ("run_at", "created_at", "started_at", "finished_at"),
     "workers": ("expires_at", "started_at"),
 }

@@ -128,21 +128,20 @@ class BackendConformance:
         assert backend.heartbeat(record, first=True)
         return record.id
 
-    def claim_all(self, backend: Backend, *queues: str, limit: int = 100) -> list[Claim]:
+    def claim_all(
+        self, backend: Backend, *queues: str, limit: int = 100, begins: bool = False
+    ) -> list[Claim]:
         """Claim with a new worker until nothing more comes."""
         names = queues or ("mail",)
         worker = self.worker(backend, *names)
         claims: list[Claim] = []
-        while more := backend.claim(names, limit - len(claims), worker, thorough=True):
+        while more := backend.claim(
+            names, limit - len(claims), worker, thorough=True, begins=begins
+        ):
             claims += more
             if len(claims) == limit:
                 break
         return claims
-
-    def begun(self, backend: Backend, *queues: str) -> list[Claim]:
-        """Claim what is due for a new worker that starts all of it at once."""
-        names = queues or ("mail",)
-        return backend.claim(names, 100, self.worker(backend, *names), thorough=True, begins=True)
 
     def rescued(self, backend: Backend, max_crashes: int = 3) -> list[UUID]:
         """Let all workers die and return what is taken back."""
@@ -743,7 +742,7 @@ class BackendConformance:
     def test_a_task_that_kills_its_workers_is_quarantined(self, backend: Backend) -> None:
         backend.enqueue([message(task_id="poison")])
         for _ in range(3):
-            (last,) = self.begun(backend)
+            (last,) = self.claim_all(backend, begins=True)
             assert self.rescued(backend) == [last.id]
         record = self.record(backend, "poison")
         assert (record.status, record.crashes, record.reason) == (FAILED, 3, "quarantined")
@@ -793,7 +792,7 @@ class BackendConformance:
         suspects = {claim.id for claim in self.suspects(backend, 2)}
         self.rescued(backend)
         backend.enqueue([message()])
-        claims = self.begun(backend)
+        claims = self.claim_all(backend, begins=True)
         assert {claim.id for claim in claims if claim.suspect} == suspects
         self.rescued(backend)
         again = {claim.id: claim for claim in self.claim_all(backend)}
@@ -839,7 +838,7 @@ class BackendConformance:
     @pytest.mark.parametrize("outcome", PUT_BACK, ids=lambda outcome: type(outcome).__name__)
     def test_what_was_put_back_has_not_begun(self, backend: Backend, outcome: Outcome) -> None:
         backend.enqueue([message()])
-        (claim,) = self.begun(backend)
+        (claim,) = self.claim_all(backend, begins=True)
         assert self.settle(backend, claim, outcome)
         (held,) = self.claim_all(backend)
         self.rescued(backend)
@@ -1044,7 +1043,7 @@ class BackendConformance:
         assert self.record(backend, first.id).progress is None
         backend.report(worker, {})
         backend.report(worker, {first.id: Progress(12.5), second.id: Progress(0.0, "begun")})
-        odd = Progress(100.0, "half 'of' it: 50 % 🐊" + "x" * 230)
+        odd = Progress(100.0, "=half 'of' it: 50 % 🐊, NUL \x00, \ud800" + "x" * 200)
         backend.report(worker, {first.id: odd, uuid4(): Progress(1.0, "nobody's")})
         assert self.record(backend, first.id).progress == odd
         assert self.record(backend, second.id).progress == Progress(0.0, "begun")
@@ -1073,17 +1072,17 @@ class BackendConformance:
     @pytest.mark.parametrize("outcome", PUT_BACK, ids=lambda outcome: type(outcome).__name__)
     def test_what_is_put_back_begins_anew(self, backend: Backend, outcome: Outcome) -> None:
         backend.enqueue([message()])
-        (claim,) = self.begun(backend)
+        (claim,) = self.claim_all(backend, begins=True)
         backend.report(claim.worker, {claim.id: Progress(50.0, "half of it")})
         assert self.settle(backend, claim, outcome)
         assert self.record(backend, claim.id).progress is None
-        self.begun(backend)
+        self.claim_all(backend, begins=True)
         assert self.record(backend, claim.id).progress is None
 
     @needs("progress", "find", "lease", "fence")
     def test_what_is_rescued_begins_anew(self, backend: Backend) -> None:
         backend.enqueue([message()])
-        (claim,) = self.begun(backend)
+        (claim,) = self.claim_all(backend, begins=True)
         backend.report(claim.worker, {claim.id: Progress(50.0)})
         self.rescued(backend)
         assert self.record(backend, claim.id).progress is None
@@ -1095,7 +1094,7 @@ class BackendConformance:
         self, backend: Backend, caplog: pytest.LogCaptureFixture
     ) -> None:
         backend.enqueue([message()])
-        (claim,) = self.begun(backend)
+        (claim,) = self.claim_all(backend, begins=True)
         settlement = completed(claim)
         with closing(self.connect(backend)) as connection:
             assert backend.complete(settlement, connection)
@@ -1112,7 +1111,7 @@ class BackendConformance:
     @needs("transactional", "find")
     def test_a_completion_that_was_rolled_back_never_was(self, backend: Backend) -> None:
         backend.enqueue([message()])
-        (claim,) = self.begun(backend)
+        (claim,) = self.claim_all(backend, begins=True)
         settlement = completed(claim, value=1, result="1")
         with closing(self.connect(backend)) as connection:
             assert backend.complete(settlement, connection)
@@ -1124,9 +1123,9 @@ class BackendConformance:
     @needs("transactional", "find")
     def test_a_completion_is_fenced(self, backend: Backend) -> None:
         backend.enqueue([message()])
-        (old,) = self.begun(backend)
+        (old,) = self.claim_all(backend, begins=True)
         self.rescued(backend)
-        (new,) = self.begun(backend)
+        (new,) = self.claim_all(backend, begins=True)
         for claim in (old, replace(new, worker=old.worker), replace(new, lease=old.lease)):
             self.check_incomplete(backend, completed(claim))
         record = self.record(backend, new.id)
@@ -1137,7 +1136,7 @@ class BackendConformance:
     @needs("transactional", "find")
     def test_nothing_is_completed_when_the_lease_has_ended(self, backend: Backend) -> None:
         backend.enqueue([message()])
-        (claim,) = self.begun(backend)
+        (claim,) = self.claim_all(backend, begins=True)
         self.advance(backend, TTL + 1)
         self.check_incomplete(backend, completed(claim, value=1, result="1"))
         record = self.record(backend, claim.id)
@@ -1155,7 +1154,7 @@ class BackendConformance:
     @needs("transactional", "results")
     def test_the_result_of_a_completion_is_there(self, backend: Backend) -> None:
         backend.enqueue([message(task_id="sum")])
-        (claim,) = self.begun(backend)
+        (claim,) = self.claim_all(backend, begins=True)
         with closing(self.connect(backend)) as connection:
             assert backend.complete(completed(claim, value=3, result="3"), connection)
             connection.commit()
@@ -1292,10 +1291,10 @@ class BackendConformance:
     def test_a_quarantined_task_gets_as_many_crashes_again(self, backend: Backend) -> None:
         backend.enqueue([message(task_id="poison")])
         for _ in range(3):
-            self.begun(backend)
+            self.claim_all(backend, begins=True)
             self.rescued(backend)
         assert backend.retry("mail", "poison")
-        self.begun(backend)
+        self.claim_all(backend, begins=True)
         assert self.rescued(backend) == [id_of("poison")]
         (claim,) = self.claim_all(backend)
         assert (claim.attempts, claim.crashes) == (2, 1)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import Connection
 
 from alligator_sql.backends import Backend
 from alligator_sql.backends.locmem import LocalMemoryBackend
@@ -26,6 +27,10 @@ class _OnSQL(BackendConformance):
     def advance(self, backend: Backend, seconds: float) -> None:
         assert isinstance(backend, SQLBackend)
         advance(backend, seconds)
+
+    def connect(self, backend: Backend) -> Connection:
+        assert isinstance(backend, SQLBackend)
+        return backend.engine.connect()
 
 
 class TestSQLite(_OnSQL):

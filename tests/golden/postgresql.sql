@@ -76,15 +76,17 @@ with pick as materialized (
 held as (
     update alligator_tasks
        set status = 6, attempts = attempts + 1, lease = lease + 1,
-           worker_id = %(worker)s, started_at = now()
+           worker_id = %(worker)s,
+           started_at = case when cast(%(begins)s as boolean) and not suspect
+                             then now() end
      where id = any(array(select id from pick))
     returning *
 )
 select id, queue, func, lease, attempts, crashes,
        (select p.payload from alligator_payloads p where p.id = held.id),
        cast(extract(epoch from now()) - extract(epoch from created_at) as float8),
-       cast(extract(epoch from expires_at) - extract(epoch from now()) as float8), priority,
-           cast(extract(epoch from run_at) as float8)
+       cast(extract(epoch from expires_at) - extract(epoch from now()) as float8),
+       suspect, priority, cast(extract(epoch from run_at) as float8)
   from held
  order by priority desc, run_at, id;
 
@@ -92,7 +94,7 @@ select id, queue, func, lease, attempts, crashes,
 with held as (
     update alligator_tasks
        set status = 6, attempts = attempts + 1, lease = lease + 1,
-           worker_id = %(worker)s, started_at = now()
+           worker_id = %(worker)s, started_at = now(), suspect = false
      where id = any(array(select id from alligator_tasks
                            where id = %(id)s and status + 0 in (0, 3, 4)
                              for no key update skip locked))
@@ -101,14 +103,21 @@ with held as (
 select id, queue, func, lease, attempts, crashes,
        (select p.payload from alligator_payloads p where p.id = held.id),
        cast(extract(epoch from now()) - extract(epoch from created_at) as float8),
-       cast(extract(epoch from expires_at) - extract(epoch from now()) as float8)
+       cast(extract(epoch from expires_at) - extract(epoch from now()) as float8),
+       suspect
   from held;
+
+-- begin
+update alligator_tasks
+   set started_at = now(), suspect = false
+ where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id = %(worker)s
+   and lease = (cast(%(leases)s as bigint[]))[array_position(cast(%(ids)s as uuid[]), id)]
+returning id;
 
 -- end
 with gone as (
     delete from alligator_tasks
-     where id = any(cast(%(ids)s as uuid[]))
-       and status + 0 = 6 and worker_id = %(worker)s
+     where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id = %(worker)s
        and lease = (cast(%(leases)s as bigint[]))[array_position(cast(%(ids)s as uuid[]), id)]
     returning id, queue, func, priority, attempts, crashes, created_at, run_at,
               started_at, worker_id, unique_key, tags, lease,
@@ -132,6 +141,35 @@ kept as (
 )
 select id from gone;
 
+-- complete
+with gone as (
+    delete from alligator_tasks
+     where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id = %(worker)s
+       and lease = (cast(%(leases)s as bigint[]))[array_position(cast(%(ids)s as uuid[]), id)]
+       and exists (select 1 from alligator_workers
+                    where id = %(worker)s and expires_at > clock_timestamp())
+    returning id, queue, func, priority, attempts, crashes, created_at, run_at,
+              started_at, worker_id, unique_key, tags, lease,
+              array_position(cast(%(ids)s as uuid[]), id) as place
+),
+kept as (
+    insert into alligator_finished (id, queue, func, priority, attempts, crashes, created_at,
+                            run_at, started_at, worker_id, unique_key, tags, lease,
+                            status, reason, finished_at)
+    select id, queue, func, priority,
+           attempts - (cast(%(refunds)s as smallint[]))[place], crashes, created_at,
+           run_at,
+           coalesce(clock_timestamp() - make_interval(secs => (cast(%(ages)s as float8[]))[place]
+                                          + (cast(%(seconds)s as float8[]))[place]),
+                    started_at),
+           worker_id, unique_key, tags, lease,
+           (cast(%(statuses)s as smallint[]))[place], (cast(%(reasons)s as text[]))[place],
+           clock_timestamp() - make_interval(secs => (cast(%(ages)s as float8[]))[place])
+      from gone
+    on conflict do nothing
+)
+select id from gone;
+
 -- put_back
 update alligator_tasks
    set status = (cast(%(statuses)s as smallint[]))[array_position(cast(%(ids)s as uuid[]), id)],
@@ -139,11 +177,28 @@ update alligator_tasks
            - (cast(%(refunds)s as smallint[]))[array_position(cast(%(ids)s as uuid[]), id)],
        run_at = coalesce(now() + make_interval(secs =>
            (cast(%(delays)s as float8[]))[array_position(cast(%(ids)s as uuid[]), id)]), run_at),
-       worker_id = null, started_at = null
- where id = any(cast(%(ids)s as uuid[]))
-   and status + 0 = 6 and worker_id = %(worker)s
+       suspect = coalesce((cast(%(suspects)s as boolean[]))[array_position(cast(%(ids)s as uuid[]),
+           id)], suspect),
+       worker_id = null, started_at = null, progress = null, progress_message = null
+ where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id = %(worker)s
    and lease = (cast(%(leases)s as bigint[]))[array_position(cast(%(ids)s as uuid[]), id)]
+   and canceled_at is null
 returning id;
+
+-- canceled
+select id from alligator_tasks
+ where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id = %(worker)s
+   and canceled_at is not null;
+
+-- report
+update alligator_tasks
+   set progress = (cast(%(percents)s as float8[]))[array_position(cast(%(ids)s as uuid[]), id)],
+       progress_message = (cast(%(messages)s as text[]))[array_position(cast(%(ids)s as uuid[]),
+           id)]
+ where id = any(array(select id from alligator_tasks
+                       where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id =
+                           %(worker)s
+                         for no key update skip locked));
 
 
 -- alligator_sql.backends.sql.statements
@@ -217,15 +272,21 @@ INSERT INTO alligator_queues (name, paused_at) VALUES (%(queue)s::VARCHAR, now()
 UPDATE alligator_queues SET paused_at=NULL WHERE alligator_queues.name = %(queue)s::VARCHAR AND
     alligator_queues.paused_at IS NOT NULL;
 
--- waiting_task
+-- cancelable_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
     alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.priority,
     alligator_tasks.status, alligator_tasks.crashes, alligator_tasks.queue, alligator_tasks.func,
     alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.expires_at,
-    alligator_tasks.unique_key, alligator_tasks.tags, alligator_payloads.payload
+    alligator_tasks.unique_key, alligator_tasks.tags, alligator_tasks.suspect,
+    alligator_tasks.canceled_at, alligator_tasks.progress, alligator_tasks.progress_message,
+    alligator_payloads.payload
 FROM alligator_tasks JOIN alligator_payloads ON alligator_payloads.id = alligator_tasks.id
 WHERE alligator_tasks.id = %(id)s::UUID AND alligator_tasks.status IN (… status_1 …) FOR UPDATE OF
     alligator_tasks;
+
+-- mark_canceled
+UPDATE alligator_tasks SET canceled_at=coalesce(alligator_tasks.canceled_at, now()) WHERE
+    alligator_tasks.id = %(task_id)s::UUID;
 
 -- add_finished
 INSERT INTO alligator_finished (id, run_at, created_at, finished_at, started_at, attempts, priority,
@@ -254,7 +315,8 @@ SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
     alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.priority,
     alligator_tasks.status, alligator_tasks.crashes, alligator_tasks.queue, alligator_tasks.func,
     alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.expires_at,
-    alligator_tasks.unique_key, alligator_tasks.tags
+    alligator_tasks.unique_key, alligator_tasks.tags, alligator_tasks.suspect,
+    alligator_tasks.canceled_at, alligator_tasks.progress, alligator_tasks.progress_message
 FROM alligator_tasks
 WHERE alligator_tasks.id = %(id)s::UUID;
 
@@ -287,28 +349,28 @@ INSERT INTO alligator_errors (task_id, lease, at, attempt, kind, message, traceb
     %(message)s::VARCHAR, %(traceback)s::VARCHAR) ON CONFLICT DO NOTHING;
 
 -- add_result
-INSERT INTO alligator_results (id, result, problem) VALUES (%(id)s::UUID, %(result)s::VARCHAR,
-    %(problem)s::VARCHAR) ON CONFLICT DO NOTHING;
+insert into alligator_results (id, result, problem) values (%(id)s, %(result)s, %(problem)s) on
+    conflict do nothing;
 
 -- rewrite_payload
 UPDATE alligator_payloads SET payload=%(new_payload)s::VARCHAR WHERE alligator_payloads.id =
     %(task_id)s::UUID;
 
 -- dead_workers
-SELECT alligator_workers.id
+SELECT alligator_workers.id, alligator_workers.host, alligator_workers.pid
 FROM alligator_workers
 WHERE alligator_workers.expires_at <= now() ORDER BY alligator_workers.id FOR UPDATE SKIP LOCKED;
 
 -- orphans
 SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.crashes,
-    alligator_tasks.worker_id
+    alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.canceled_at
 FROM alligator_tasks
 WHERE alligator_tasks.status = %(status_1)s::SMALLINT AND alligator_tasks.worker_id IN (… workers …)
     ORDER BY alligator_tasks.id FOR UPDATE SKIP LOCKED;
 
 -- strays
 SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.crashes,
-    alligator_tasks.worker_id
+    alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.canceled_at
 FROM alligator_tasks
 WHERE alligator_tasks.status = %(status_1)s::SMALLINT AND NOT (EXISTS (SELECT alligator_workers.id
 FROM alligator_workers

@@ -43,7 +43,9 @@ select priority from found where priority is not null;
 -- claim
 update alligator_tasks
    set status = 6, attempts = attempts + 1, lease = lease + 1,
-       worker_id = :worker, started_at = ((julianday('now') - 2440587.5) * 86400.0)
+       worker_id = :worker,
+       started_at = case when :begins and not suspect then ((julianday('now') - 2440587.5) *
+           86400.0) end
  where id in (select id from alligator_tasks
                where queue = :queue and priority = :priority and run_at <= ((julianday('now') -
                    2440587.5) * 86400.0)
@@ -58,17 +60,25 @@ update alligator_tasks
 returning id, queue, func, lease, attempts, crashes,
        (select p.payload from alligator_payloads p where p.id = alligator_tasks.id),
        ((julianday('now') - 2440587.5) * 86400.0) - created_at, expires_at - ((julianday('now') -
-           2440587.5) * 86400.0), priority, run_at;
+           2440587.5) * 86400.0), suspect, run_at;
 
 -- claim_one
 update alligator_tasks
    set status = 6, attempts = attempts + 1, lease = lease + 1,
-       worker_id = :worker, started_at = ((julianday('now') - 2440587.5) * 86400.0)
+       worker_id = :worker, started_at = ((julianday('now') - 2440587.5) * 86400.0), suspect = 0
  where id = :id and status in (0, 3, 4)
 returning id, queue, func, lease, attempts, crashes,
        (select p.payload from alligator_payloads p where p.id = alligator_tasks.id),
        ((julianday('now') - 2440587.5) * 86400.0) - created_at, expires_at - ((julianday('now') -
-           2440587.5) * 86400.0), priority, run_at;
+           2440587.5) * 86400.0), suspect, run_at;
+
+-- begin
+update alligator_tasks
+   set started_at = ((julianday('now') - 2440587.5) * 86400.0), suspect = 0
+ where id in (select t.id from json_each(:rows) as d join alligator_tasks t on t.id =
+     json_extract(d.value, '$.id') and t.lease = json_extract(d.value, '$.lease')
+ where t.worker_id = :worker and t.status = 6)
+returning id;
 
 -- end
 insert into alligator_finished
@@ -86,6 +96,13 @@ select t.id, t.queue, t.func, t.priority, t.attempts - json_extract(d.value, '$.
  where t.worker_id = :worker and t.status = 6
 on conflict do nothing;
 
+-- may_complete
+select 1 from json_each(:rows) as d join alligator_tasks t on t.id = json_extract(d.value, '$.id')
+    and t.lease = json_extract(d.value, '$.lease')
+where t.worker_id = :worker and t.status = 6
+  and exists (select 1 from alligator_workers where id = :worker and expires_at > ((julianday('now')
+      - 2440587.5) * 86400.0));
+
 -- forget
 delete from alligator_tasks
  where id in (select t.id from json_each(:rows) as d join alligator_tasks t on t.id =
@@ -96,16 +113,31 @@ returning id;
 -- put_back
 update alligator_tasks
    set status = d.status, attempts = attempts - d.refund,
-       run_at = coalesce(((julianday('now') - 2440587.5) * 86400.0) + d.delay, run_at), worker_id =
-           null, started_at = null
+       run_at = coalesce(((julianday('now') - 2440587.5) * 86400.0) + d.delay, run_at),
+       suspect = coalesce(d.suspect, alligator_tasks.suspect),
+       worker_id = null, started_at = null, progress = null, progress_message = null
   from (select t.id, json_extract(d.value, '$.status') as status, json_extract(d.value, '$.refund')
       as refund,
-               json_extract(d.value, '$.delay') as delay
+               json_extract(d.value, '$.delay') as delay, json_extract(d.value, '$.suspect') as
+                   suspect
           from json_each(:rows) as d join alligator_tasks t on t.id = json_extract(d.value, '$.id')
               and t.lease = json_extract(d.value, '$.lease')
- where t.worker_id = :worker and t.status = 6) as d
+ where t.worker_id = :worker and t.status = 6 and t.canceled_at is null) as d
  where alligator_tasks.id = d.id
 returning id;
+
+-- canceled
+select id from alligator_tasks
+where id in (select value from json_each(:ids)) and worker_id = :worker and status = 6
+  and canceled_at is not null;
+
+-- report
+update alligator_tasks
+  set progress = d.percent, progress_message = d.message
+ from (select json_extract(d.value, '$.id') as id, json_extract(d.value, '$.percent') as percent,
+     json_extract(d.value, '$.message') as message
+         from json_each(:rows) as d) as d
+where alligator_tasks.id = d.id and worker_id = :worker and status = 6;
 
 
 -- alligator_sql.backends.sql.statements
@@ -180,14 +212,20 @@ INSERT INTO alligator_queues (name, paused_at) VALUES (:queue, ((julianday('now'
 UPDATE alligator_queues SET paused_at=NULL WHERE alligator_queues.name = :queue AND
     alligator_queues.paused_at IS NOT NULL;
 
--- waiting_task
+-- cancelable_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
     alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.priority,
     alligator_tasks.status, alligator_tasks.crashes, alligator_tasks.queue, alligator_tasks.func,
     alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.expires_at,
-    alligator_tasks.unique_key, alligator_tasks.tags, alligator_payloads.payload
+    alligator_tasks.unique_key, alligator_tasks.tags, alligator_tasks.suspect,
+    alligator_tasks.canceled_at, alligator_tasks.progress, alligator_tasks.progress_message,
+    alligator_payloads.payload
 FROM alligator_tasks JOIN alligator_payloads ON alligator_payloads.id = alligator_tasks.id
 WHERE alligator_tasks.id = :id AND alligator_tasks.status IN (… status_1 …);
+
+-- mark_canceled
+UPDATE alligator_tasks SET canceled_at=coalesce(alligator_tasks.canceled_at, ((julianday('now') -
+    2440587.5) * 86400.0)) WHERE alligator_tasks.id = :task_id;
 
 -- add_finished
 INSERT INTO alligator_finished (id, run_at, created_at, finished_at, started_at, attempts, priority,
@@ -214,7 +252,8 @@ SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
     alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.priority,
     alligator_tasks.status, alligator_tasks.crashes, alligator_tasks.queue, alligator_tasks.func,
     alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.expires_at,
-    alligator_tasks.unique_key, alligator_tasks.tags
+    alligator_tasks.unique_key, alligator_tasks.tags, alligator_tasks.suspect,
+    alligator_tasks.canceled_at, alligator_tasks.progress, alligator_tasks.progress_message
 FROM alligator_tasks
 WHERE alligator_tasks.id = :id;
 
@@ -247,28 +286,28 @@ INSERT INTO alligator_errors (task_id, lease, at, attempt, kind, message, traceb
     :traceback) ON CONFLICT DO NOTHING;
 
 -- add_result
-INSERT INTO alligator_results (id, result, problem) VALUES (:id, :result, :problem) ON CONFLICT DO
-    NOTHING;
+insert into alligator_results (id, result, problem) values (:id, :result, :problem) on conflict do
+    nothing;
 
 -- rewrite_payload
 UPDATE alligator_payloads SET payload=:new_payload WHERE alligator_payloads.id = :task_id;
 
 -- dead_workers
-SELECT alligator_workers.id
+SELECT alligator_workers.id, alligator_workers.host, alligator_workers.pid
 FROM alligator_workers
 WHERE alligator_workers.expires_at <= ((julianday('now') - 2440587.5) * 86400.0) ORDER BY
     alligator_workers.id;
 
 -- orphans
 SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.crashes,
-    alligator_tasks.worker_id
+    alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.canceled_at
 FROM alligator_tasks
 WHERE alligator_tasks.status = :status_1 AND alligator_tasks.worker_id IN (… workers …) ORDER BY
     alligator_tasks.id;
 
 -- strays
 SELECT alligator_tasks.id, alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.crashes,
-    alligator_tasks.worker_id
+    alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.canceled_at
 FROM alligator_tasks
 WHERE alligator_tasks.status = :status_1 AND NOT (EXISTS (SELECT alligator_workers.id
 FROM alligator_workers

@@ -133,7 +133,7 @@ def statement(steps: Any) -> tuple[str, dict[str, Any]]:
 
 
 def claim_from(places: Sequence[tuple[int, Mark]]) -> tuple[str, dict[str, Any]]:
-    return statement(DIALECT._claim_from(places, "all", BATCH, WORKER))
+    return statement(DIALECT._claim_from(places, "all", BATCH, WORKER, begins=True))
 
 
 def priorities(connection: psycopg.Connection[Any]) -> list[int]:

@@ -5,7 +5,7 @@ import subprocess
 import psycopg
 import pytest
 
-from alligator_sql.backends.sql import migrating
+from alligator_sql.backends.sql import migrating, schema
 
 from .commands import MODULE, installed, run
 
@@ -31,13 +31,13 @@ def test_a_schema_comes_and_goes(dsn):
     assert before.returncode == 1
     assert "  add table alligator_tasks\n" in before.stdout
 
-    assert outcome(run("schema", "upgrade", dsn)) == (0, "revision 0002\n", "")
-    assert outcome(run("schema", "upgrade", dsn)) == (0, "revision 0002\n", "")
-    assert outcome(run("schema", "current", dsn)) == (0, "revision 0002\n", "")
+    assert outcome(run("schema", "upgrade", dsn)) == (0, f"revision {schema.REVISION}\n", "")
+    assert outcome(run("schema", "upgrade", dsn)) == (0, f"revision {schema.REVISION}\n", "")
+    assert outcome(run("schema", "current", dsn)) == (0, f"revision {schema.REVISION}\n", "")
     assert run("schema", "check", dsn).returncode == 0
 
     back = run("schema", "downgrade", "--yes", dsn)
-    assert outcome(back) == (0, "revision 0001\n", "")
+    assert outcome(back) == (0, f"revision {int(schema.REVISION) - 1:04}\n", "")
     gone = run("schema", "downgrade", "--yes", "--revision", "base", dsn)
     assert outcome(gone) == (0, "no revision: there are no tables\n", "")
 
@@ -47,7 +47,7 @@ def test_downgrade_asks_first(sqlite_dsn):
         refused = run("schema", "downgrade", sqlite_dsn, input=answer)
         assert refused.returncode == 1
         assert "Take the tables alligator_*" in refused.stderr
-        assert migrating.current(sqlite_dsn) == "0002"
+        assert migrating.current(sqlite_dsn) == schema.REVISION
     agreed = run("schema", "downgrade", "--revision", "base", sqlite_dsn, input="y\n")
     assert agreed.returncode == 0
     assert migrating.current(sqlite_dsn) is None
@@ -61,7 +61,11 @@ def test_the_question_hides_the_password():
 
 def test_the_database_comes_from_the_environment(sqlite_dsn):
     variables = {"ALLIGATOR_CONN": sqlite_dsn}
-    assert outcome(run("schema", "current", variables=variables)) == (0, "revision 0002\n", "")
+    assert outcome(run("schema", "current", variables=variables)) == (
+        0,
+        f"revision {schema.REVISION}\n",
+        "",
+    )
     other = run("schema", "current", variables=variables | {"ALLIGATOR_PREFIX": "jobs_"})
     assert other.stdout == "no revision: there are no tables\n"
 

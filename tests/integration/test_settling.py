@@ -37,7 +37,7 @@ def join(gator: Gator) -> UUID:
 
 
 def claim(gator: Gator, worker: UUID | None = None) -> Claim:
-    (held,) = gator.store.claim(["all"], 1, worker or join(gator), thorough=True)
+    (held,) = gator.store.claim(["all"], 1, worker or join(gator), thorough=True, begins=True)
     return held
 
 

@@ -10,7 +10,8 @@ from alligator_sql import Gator
 from alligator_sql.backends.sql import migrating, schema
 from alligator_sql.constants import FAILED, WAITING
 from alligator_sql.exceptions import SchemaError
-from alligator_sql.messages import WorkerRecord
+from alligator_sql.messages import Progress, WorkerRecord
+from alligator_sql.outcomes import Settlement, Succeeded
 
 from ..integration import tasks
 from .databases import definitions, dump, file_of
@@ -94,8 +95,9 @@ def test_workers_of_0001_may_go_on(dsn):
     gator.close()
 
 
-def test_this_release_asks_for_0002(dsn):
-    schema.upgrade(dsn, "0001")
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_this_release_asks_for_the_newest(dsn, revision):
+    schema.upgrade(dsn, revision)
     gator = Gator(dsn)
     with pytest.raises(SchemaError, match=r"Run: alligator-sql schema upgrade$"):
         gator.task(tasks.add, 1, 2)
@@ -105,8 +107,9 @@ def test_this_release_asks_for_0002(dsn):
     gator.close()
 
 
-def test_a_downgrade_to_0001_leaves_the_tasks(dsn, request):
-    schema.upgrade(dsn, "0001")
+@pytest.mark.parametrize(("revision", "knows_pauses"), [("0001", False), ("0002", True)])
+def test_a_downgrade_leaves_the_tasks(dsn, request, revision, knows_pauses):
+    schema.upgrade(dsn, revision)
     before = described(dsn, request)
     schema.upgrade(dsn)
     gator = Gator(dsn)
@@ -119,8 +122,8 @@ def test_a_downgrade_to_0001_leaves_the_tasks(dsn, request):
     gator.pause()
     gator.close()
 
-    migrating.downgrade(dsn, "-1")
-    assert migrating.current(dsn) == "0001"
+    migrating.downgrade(dsn, revision)
+    assert migrating.current(dsn) == revision
     assert described(dsn, request) == before
     assert execute(dsn, "select queue, due from alligator_queue_depth") == [("all", 1)]
     assert execute(dsn, "select status from alligator_finished order by 1") == [(1,), (FAILED,)]
@@ -128,7 +131,8 @@ def test_a_downgrade_to_0001_leaves_the_tasks(dsn, request):
     schema.upgrade(dsn)
     assert migrating.check(dsn) == []
     gator = Gator(dsn)
-    assert not gator.is_paused()
+    assert gator.is_paused() == knows_pauses
+    gator.resume()
     assert gator.pop() == 3
     gator.close()
 
@@ -140,11 +144,12 @@ def described(dsn: str, request: pytest.FixtureRequest) -> object:
     return dump(dsn, request.getfixturevalue("postgres18_server").version)
 
 
-def test_the_rights_of_a_reporting_role_stay(empty_postgres_dsn):
+@pytest.mark.parametrize("view", ["alligator_queue_depth", "alligator_all_tasks"])
+def test_the_rights_of_a_reporting_role_stay(empty_postgres_dsn, view):
     schema.upgrade(empty_postgres_dsn, "0001")
-    may_read = "select has_table_privilege('reader', 'alligator_queue_depth', 'select')"
+    may_read = f"select has_table_privilege('reader', '{view}', 'select')"
     execute(empty_postgres_dsn, "drop role if exists reader", "create role reader")
-    execute(empty_postgres_dsn, "grant select on alligator_queue_depth to reader")
+    execute(empty_postgres_dsn, f"grant select on {view} to reader")
     schema.upgrade(empty_postgres_dsn)
     assert execute(empty_postgres_dsn, may_read) == [(True,)]
 
@@ -161,3 +166,45 @@ def test_the_view_tells_what_is_paused(dsn):
     assert execute(dsn, shown) == [("images", 1, False), ("mail", 1, False)]
     for gator in gators:
         gator.close()
+
+
+def test_0003_finds_running_tasks_begun(dsn):
+    """The release before started whatever it held, as far as it knew."""
+    schema.upgrade(dsn, "0002")
+    worker = "00000000-0000-0000-0000-000000000007"
+    execute(
+        dsn,
+        "insert into alligator_workers (id, expires_at, started_at, pid, host, queues) "
+        f"values ('{worker}', now(), now(), 7, 'there', '[]')",
+        "insert into alligator_tasks (id, run_at, created_at, queue, func, lease, attempts, "
+        f"status, worker_id, started_at) values ('{WAITS}', now(), now(), 'all', 'tests:f', 1, 1, "
+        f"6, '{worker}', now())",
+        f"insert into alligator_payloads (id, payload) values ('{WAITS}', 'kept')",
+    )
+    schema.upgrade(dsn)
+    gator = Gator(dsn)
+    assert gator.store.rescue(1) == [WAITS]
+    record = gator.find(str(WAITS))
+    assert record is not None
+    assert (record.status, record.crashes, record.reason) == (FAILED, 1, "quarantined")
+    assert f"the last was {worker} on there with process id 7" in str(record.error)
+    gator.close()
+
+
+def test_the_view_tells_of_running_tasks(dsn):
+    schema.upgrade(dsn)
+    gator = Gator(dsn)
+    ids = [UUID(gator.task(tasks.echo, number).task_id) for number in range(2)]
+    worker = WorkerRecord(UUID(int=9), "here", 1, ("all",), 60.0)
+    gator.store.heartbeat(worker, first=True)
+    claims = gator.store.claim(["all"], 2, worker.id, begins=True)
+    gator.store.report(worker.id, {ids[1]: Progress(37.5, "on the way")})
+    assert gator.cancel(str(ids[1])) is not None
+    shown = "select canceled_at is null, progress, progress_message from alligator_all_tasks "
+    shown += "order by id"
+    assert [claim.id for claim in claims] == ids
+    running = [(True, None, None), (False, 37.5, "on the way")]
+    assert execute(dsn, shown) == running
+    gator.store.ack([Settlement(claim, Succeeded()) for claim in claims])
+    assert execute(dsn, shown) == [(True, None, None)] * 2
+    gator.close()

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from ...messages import (
     Ending,
     Message,
     Payload,
+    Progress,
     Receipt,
     TaskRecord,
     WorkerRecord,
@@ -76,6 +77,8 @@ class SQLBackend(Backend):
         unique_key=True,
         claim_by_id=True,
         cancel=True,
+        interrupt=True,
+        progress=True,
         find=True,
         retry=True,
         pause=True,
@@ -229,17 +232,28 @@ class SQLBackend(Backend):
             for queue in queues:
                 if len(claims) >= limit:
                     break
-                steps = self._dialect.claim(queue, limit - len(claims), worker, thorough=thorough)
+                steps = self._dialect.claim(
+                    queue, limit - len(claims), worker, thorough=thorough, begins=begins
+                )
                 claims += drive(steps, on_sqlalchemy(connection))
         return claims
 
     def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
-        """Hold one waiting task."""
+        """Hold one waiting task, which begins at once."""
         with self._transaction() as connection:
             claims = drive(
                 self._dialect.claim_one(id_of(task_id), worker), on_sqlalchemy(connection)
             )
         return claims[0] if claims else None
+
+    def begin(self, claims: Sequence[Claim]) -> set[UUID]:
+        """Note that suspects start."""
+        held: set[UUID] = set()
+        with self._transaction() as connection:
+            for worker in sorted({claim.worker for claim in claims}):
+                batch = [claim for claim in claims if claim.worker == worker]
+                held |= drive(self._dialect.begin(worker, batch), on_sqlalchemy(connection))
+        return held
 
     def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
         """Persist outcomes."""
@@ -254,6 +268,20 @@ class SQLBackend(Backend):
         queues = {claim.queue for claim in released if claim.id in applied}
         self._wakeups.announce_due(connection, queues)
         return applied
+
+    def complete(self, settlement: Settlement, connection: Any) -> bool:
+        """Persist a success in the transaction of ``connection``.
+
+        A repeatable read that began before somebody else wrote to the task, as a report of its
+        progress does, is refused by PostgreSQL like any other write that comes too late.
+        """
+        steps = self._settler.complete(settlement)
+        return joining.run(joining.unscoped(connection), steps, self._dialect.name)
+
+    async def acomplete(self, settlement: Settlement, connection: Any) -> bool:
+        """Persist a success in the transaction of an asynchronous connection."""
+        steps = self._settler.complete(settlement)
+        return await joining.arun(joining.unscoped(connection), steps, self._dialect.name)
 
     # Workers
 
@@ -291,7 +319,8 @@ class SQLBackend(Backend):
             lost = [row for row in lost if row.id not in held]
             if not lost:
                 return []
-            return list(drive(self._dialect.put_back(worker, lost), on_sqlalchemy(connection)))
+            announce = partial(self._wakeups.announce_end, connection)
+            return list(self._settler.put_back(connection, worker, lost, announce))
 
     def rescue(self, max_crashes: int) -> list[UUID]:
         """Take back the tasks of dead workers."""
@@ -401,9 +430,19 @@ class SQLBackend(Backend):
     # Operating
 
     def cancel(self, queue: str, task_id: str) -> Payload | None:
-        """End a waiting task as canceled."""
+        """End a waiting task as canceled, or mark a running one."""
         with self._transaction() as connection:
             return self._operations.cancel(connection, id_of(task_id))
+
+    def canceled(self, worker: UUID, held: Collection[UUID]) -> set[UUID]:
+        """Return which of these tasks are marked."""
+        with self._statement() as connection:
+            return drive(self._dialect.canceled(worker, held), on_sqlalchemy(connection))
+
+    def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> None:
+        """Keep what running tasks say of their progress."""
+        with self._transaction() as connection:
+            drive(self._dialect.report(worker, progress), on_sqlalchemy(connection))
 
     def retry(self, queue: str, task_id: str) -> bool:
         """Let a failed or canceled task wait again."""

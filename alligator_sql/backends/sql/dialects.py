@@ -7,12 +7,12 @@ driver connection of the caller, and on asynchronous ones.
 """
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from ...constants import CLAIMABLE, DELAYED, WAITING
-from ...messages import Claim, Message, Moment
+from ...messages import Claim, Message, Moment, Progress
 from .payloads import decode
 
 T = TypeVar("T")
@@ -41,9 +41,10 @@ class Ended(NamedTuple):
 
 
 class PutBack(NamedTuple):
-    """One task that becomes claimable again.
+    """One task that becomes claimable again, or ends if it was canceled while it ran.
 
-    ``delay`` counts from now; None leaves the due time as it was.
+    ``delay`` counts from now; None leaves the due time as it was. ``suspect`` says whether it
+    is one from now on; None leaves that as it was. The rest is as in :class:`Ended`.
     """
 
     id: UUID
@@ -51,6 +52,9 @@ class PutBack(NamedTuple):
     status: int
     delay: float | None
     refund: int
+    suspect: bool | None = None
+    age: float = 0.0
+    seconds: float | None = None
 
 
 class Dialect(Protocol):
@@ -66,18 +70,37 @@ class Dialect(Protocol):
         """Store messages and return the ids that are new; wake ``channel`` at the commit."""
 
     def claim(
-        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False
+        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False, begins: bool = False
     ) -> Steps[list[Claim]]:
-        """Hold up to ``limit`` due tasks; ``thorough`` finds some if there are any."""
+        """Hold up to ``limit`` due tasks; ``thorough`` finds some if there are any.
+
+        ``begins`` says that they start now, but for suspects.
+        """
 
     def claim_one(self, task_id: UUID, worker: UUID) -> Steps[list[Claim]]:
-        """Hold one waiting task, due or not."""
+        """Hold one waiting task, due or not; it starts now."""
+
+    def begin(self, worker: UUID, claims: Sequence[Claim]) -> Steps[set[UUID]]:
+        """Note that claims of ``worker`` start now; return which are still held."""
 
     def end(self, worker: UUID, rows: Sequence[Ended]) -> Steps[set[UUID]]:
         """Move tasks that ``worker`` holds to the finished table; return which."""
 
+    def complete(self, worker: UUID, row: Ended) -> Steps[bool]:
+        """Do what :meth:`end` does for one task in a transaction of the caller.
+
+        That may last: the clock does not stand still in it, and the lease of ``worker`` must
+        not have ended. Return whether the task has moved.
+        """
+
     def put_back(self, worker: UUID, rows: Sequence[PutBack]) -> Steps[set[UUID]]:
-        """Make tasks that ``worker`` holds claimable again; return which."""
+        """Make tasks that ``worker`` holds claimable again, but for canceled ones; return which."""
+
+    def canceled(self, worker: UUID, held: Iterable[UUID]) -> Steps[set[UUID]]:
+        """Return which of the tasks that ``worker`` holds are marked as canceled."""
+
+    def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> Steps[None]:
+        """Keep the progress of tasks that ``worker`` holds."""
 
     def key(self, value: UUID) -> Any:
         """Return ``value`` as the driver takes it."""
@@ -99,7 +122,7 @@ def priorities_sql(tasks: str) -> str:
 
 def claim_of(row: Sequence[Any], task_id: UUID, worker: UUID) -> Claim:
     """Return the claim that a row of a claiming statement describes."""
-    _, queue, func, lease, attempts, crashes, payload, age, expires_in = row[:9]
+    _, queue, func, lease, attempts, crashes, payload, age, expires_in, suspect = row[:10]
     return Claim(
         id=task_id,
         queue=queue,
@@ -111,6 +134,7 @@ def claim_of(row: Sequence[Any], task_id: UUID, worker: UUID) -> Claim:
         crashes=crashes,
         age=age,
         expires_in=expires_in,
+        suspect=bool(suspect),
     )
 
 

@@ -46,7 +46,7 @@ def is_async(connection: Any) -> bool:
     if _is_a(connection, "psycopg", "Connection"):
         return False
     raise Unsupported(
-        f"using() cannot join the transaction of a {type(connection).__name__}. Give {ACCEPTED}."
+        f"The transaction of a {type(connection).__name__} cannot be joined. Give {ACCEPTED}."
     )
 
 
@@ -118,8 +118,8 @@ def _is_a(connection: Any, module: str, *names: str) -> bool:
 def _check_dialect(given: str, wanted: str) -> None:
     if given != wanted:
         raise Unsupported(
-            f"The connection given to using() leads to {given}, but the tasks are stored in "
-            f"{wanted}. Join a connection to the database of the queue."
+            f"The given connection leads to {given}, but the tasks are stored in {wanted}. Join a "
+            "connection to the database of the queue."
         )
 
 
@@ -129,6 +129,6 @@ def _check_transaction(connection: Any) -> None:
     begins = connection.isolation_level is not None if autocommit == -1 else not autocommit
     if not begins and not connection.in_transaction:
         raise Unsupported(
-            "The SQLite connection given to using() is in autocommit mode and has no transaction "
-            "to join: begin one first."
+            "The given SQLite connection is in autocommit mode and has no transaction to join: "
+            "begin one first."
         )

@@ -4,8 +4,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ...constants import CANCELED
+from ...constants import CANCELED, RUNNING
 from ...messages import Payload
+from ..base import CANCELED_REASON
 from .payloads import decode
 from .statements import Statements
 from .wakeups import Wakeups
@@ -19,10 +20,14 @@ class Operations:
         self._wakeups = wakeups
 
     def cancel(self, connection: Connection, task_id: UUID) -> Payload | None:
-        """End a waiting task as canceled and return its payload, or None."""
-        row = connection.execute(self._statements.waiting_task, {"id": task_id}).one_or_none()
+        """End a waiting task as canceled or mark a running one; return its payload, or None."""
+        row = connection.execute(self._statements.cancelable_task, {"id": task_id}).one_or_none()
         if row is None:
             return None
+        if row.status == RUNNING:
+            connection.execute(self._statements.mark_canceled, {"task_id": task_id})
+            self._wakeups.announce_due(connection, [row.queue])
+            return decode(row.payload)
         ended = {
             column: getattr(row, column)
             for column in (
@@ -31,7 +36,7 @@ class Operations:
             )
         }
         connection.execute(
-            self._statements.add_finished, ended | {"status": CANCELED, "reason": "canceled"}
+            self._statements.add_finished, ended | {"status": CANCELED, "reason": CANCELED_REASON}
         )
         connection.execute(self._statements.delete_tasks, {"ids": [task_id]})
         self._wakeups.announce_end(connection, task_id)

@@ -11,16 +11,17 @@ Their rules, each measured (``docs/decisions/``):
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 from uuid import UUID
 
 from ...clock import SYSTEM_CLOCK
 from ...constants import RUNNING
-from ...messages import Claim, Message
+from ...messages import Claim, Message, Progress
 from .dialects import (
     CLAIMABLE_SQL,
     Ended,
+    Parameters,
     PutBack,
     Steps,
     absolute,
@@ -33,6 +34,9 @@ from .dialects import (
 from .marks import FRONT, Mark, Marks
 from .payloads import encode
 from .tables import Names
+
+CLOCK = "clock_timestamp()"
+"""The time of this moment; now() is that of the beginning of the transaction."""
 
 
 class PostgreSQL:
@@ -49,7 +53,8 @@ class PostgreSQL:
         held = f"""id, queue, func, lease, attempts, crashes,
                    (select p.payload from {payloads} p where p.id = held.id),
                    cast(extract(epoch from now()) - extract(epoch from created_at) as float8),
-                   cast(extract(epoch from expires_at) - extract(epoch from now()) as float8)"""
+                   cast(extract(epoch from expires_at) - extract(epoch from now()) as float8),
+                   suspect"""
         # The task goes first: the unique index on it decides about duplicates, and a
         # payload is written only for a task that is there. A known id, live or ended, has
         # a payload, so a repeated enqueue stores nothing.
@@ -123,7 +128,9 @@ class PostgreSQL:
             held as (
                 update {tasks}
                    set status = {RUNNING}, attempts = attempts + 1, lease = lease + 1,
-                       worker_id = :worker, started_at = now()
+                       worker_id = :worker,
+                       started_at = case when cast(:begins as boolean) and not suspect
+                                         then now() end
                  where id = any(array(select id from pick))
                 returning *
             )
@@ -135,7 +142,7 @@ class PostgreSQL:
             with held as (
                 update {tasks}
                    set status = {RUNNING}, attempts = attempts + 1, lease = lease + 1,
-                       worker_id = :worker, started_at = now()
+                       worker_id = :worker, started_at = now(), suspect = false
                  where id = any(array(select id from {tasks}
                                        where id = :id and status + 0 in ({CLAIMABLE_SQL})
                                          for no key update skip locked))
@@ -145,15 +152,23 @@ class PostgreSQL:
               from held
         """
         place = "array_position(cast(:ids as uuid[]), id)"
+        runs = f"id = any(cast(:ids as uuid[])) and status + 0 = {RUNNING} and worker_id = :worker"
+        same = f"lease = (cast(:leases as bigint[]))[{place}]"
+        self._begin = f"""
+            update {tasks}
+               set started_at = now(), suspect = false
+             where {runs}
+               and {same}
+            returning id
+        """
         # The fence is part of the DELETE itself, so that it is checked again on the newest
         # version of a row that somebody else has just changed. Whatever is gone counts as
         # ended, even if the history knew the id already.
-        self._end = f"""
+        end = f"""
             with gone as (
                 delete from {tasks}
-                 where id = any(cast(:ids as uuid[]))
-                   and status + 0 = {RUNNING} and worker_id = :worker
-                   and lease = (cast(:leases as bigint[]))[{place}]
+                 where {runs}
+                   and {same}{{lives}}
                 returning id, queue, func, priority, attempts, crashes, created_at, run_at,
                           started_at, worker_id, unique_key, tags, lease,
                           {place} as place
@@ -165,17 +180,23 @@ class PostgreSQL:
                 select id, queue, func, priority,
                        attempts - (cast(:refunds as smallint[]))[place], crashes, created_at,
                        run_at,
-                       coalesce(now() - make_interval(secs => (cast(:ages as float8[]))[place]
+                       coalesce({{now}} - make_interval(secs => (cast(:ages as float8[]))[place]
                                                       + (cast(:seconds as float8[]))[place]),
                                 started_at),
                        worker_id, unique_key, tags, lease,
                        (cast(:statuses as smallint[]))[place], (cast(:reasons as text[]))[place],
-                       now() - make_interval(secs => (cast(:ages as float8[]))[place])
+                       {{now}} - make_interval(secs => (cast(:ages as float8[]))[place])
                   from gone
                 on conflict do nothing
             )
             select id from gone
         """
+        self._end = end.format(now=self.now, lives="")
+        # now() is when the caller's transaction began, which may be long ago.
+        lives = f"""
+                   and exists (select 1 from {workers}
+                                where id = :worker and expires_at > {CLOCK})"""
+        self._complete = end.format(now=CLOCK, lives=lives)
         self._put_back = f"""
             update {tasks}
                set status = (cast(:statuses as smallint[]))[{place}],
@@ -183,11 +204,26 @@ class PostgreSQL:
                        - (cast(:refunds as smallint[]))[{place}],
                    run_at = coalesce(now() + make_interval(secs =>
                        (cast(:delays as float8[]))[{place}]), run_at),
-                   worker_id = null, started_at = null
-             where id = any(cast(:ids as uuid[]))
-               and status + 0 = {RUNNING} and worker_id = :worker
-               and lease = (cast(:leases as bigint[]))[{place}]
+                   suspect = coalesce((cast(:suspects as boolean[]))[{place}], suspect),
+                   worker_id = null, started_at = null, progress = null, progress_message = null
+             where {runs}
+               and {same}
+               and canceled_at is null
             returning id
+        """
+        self._canceled = f"""
+            select id from {tasks}
+             where {runs}
+               and canceled_at is not null
+        """
+        # Whoever holds a row settles the task. To wait for several of them could deadlock.
+        self._report = f"""
+            update {tasks}
+               set progress = (cast(:percents as float8[]))[{place}],
+                   progress_message = (cast(:messages as text[]))[{place}]
+             where id = any(array(select id from {tasks}
+                                   where {runs}
+                                     for no key update skip locked))
         """
 
     def later(self, parameter: str) -> str:
@@ -220,7 +256,7 @@ class PostgreSQL:
         return {task_id for task_id, kept, _ in rows if kept}
 
     def claim(
-        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False
+        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False, begins: bool = False
     ) -> Steps[list[Claim]]:
         """Hold up to ``limit`` due tasks: from the marks on, and from the front when due.
 
@@ -230,20 +266,25 @@ class PostgreSQL:
         claims: list[Claim] = []
         places = marks.bounded()
         if places and not marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=False):
-            claims = yield from self._claim_from(places, queue, limit, worker)
+            claims = yield from self._claim_from(places, queue, limit, worker, begins)
         # What was found can start meanwhile: the look from the front is for the next claim.
         if not claims and (thorough or marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=True)):
             started = SYSTEM_CLOCK.monotonic()
             found = [row[0] for row in (yield self._priorities, {"queue": queue})]
             if found:
                 front = [(priority, FRONT) for priority in found]
-                claims = yield from self._claim_from(front, queue, limit, worker)
+                claims = yield from self._claim_from(front, queue, limit, worker, begins)
             now = SYSTEM_CLOCK.monotonic()
             marks.full_done(found, now, now - started)
         return claims
 
     def _claim_from(
-        self, places: Sequence[tuple[int, Mark]], queue: str, limit: int, worker: UUID
+        self,
+        places: Sequence[tuple[int, Mark]],
+        queue: str,
+        limit: int,
+        worker: UUID,
+        begins: bool,
     ) -> Steps[list[Claim]]:
         rows = yield (
             self._claim,
@@ -254,35 +295,40 @@ class PostgreSQL:
                 "queue": queue,
                 "limit": limit,
                 "worker": worker,
+                "begins": begins,
             },
         )
-        self._marks[queue].advance((row[9], Mark(row[10], row[0])) for row in rows)
+        self._marks[queue].advance((row[10], Mark(row[11], row[0])) for row in rows)
         return [claim_of(row, row[0], worker) for row in rows]
 
     def claim_one(self, task_id: UUID, worker: UUID) -> Steps[list[Claim]]:
-        """Hold one waiting task, due or not."""
+        """Hold one waiting task, due or not; it starts now."""
         rows = yield self._claim_one, {"id": task_id, "worker": worker}
         return [claim_of(row, row[0], worker) for row in rows]
 
-    def end(self, worker: UUID, rows: Sequence[Ended]) -> Steps[set[UUID]]:
-        """Move tasks that ``worker`` holds to the finished table; return which."""
-        applied = yield (
-            self._end,
+    def begin(self, worker: UUID, claims: Sequence[Claim]) -> Steps[set[UUID]]:
+        """Note that claims of ``worker`` start now; return which are still held."""
+        begun = yield (
+            self._begin,
             {
                 "worker": worker,
-                "ids": array(row.id for row in rows),
-                "leases": array(row.lease for row in rows),
-                "statuses": array(row.status for row in rows),
-                "reasons": [row.reason for row in rows],
-                "refunds": array(row.refund for row in rows),
-                "ages": array(row.age for row in rows),
-                "seconds": array(row.seconds for row in rows),
+                "ids": array(claim.id for claim in claims),
+                "leases": array(claim.lease for claim in claims),
             },
         )
+        return {row[0] for row in begun}
+
+    def end(self, worker: UUID, rows: Sequence[Ended]) -> Steps[set[UUID]]:
+        """Move tasks that ``worker`` holds to the finished table; return which."""
+        applied = yield self._end, _ending(worker, rows)
         return {row[0] for row in applied}
 
+    def complete(self, worker: UUID, row: Ended) -> Steps[bool]:
+        """Do what :meth:`end` does for one task in a transaction of the caller."""
+        return bool((yield self._complete, _ending(worker, [row])))
+
     def put_back(self, worker: UUID, rows: Sequence[PutBack]) -> Steps[set[UUID]]:
-        """Make tasks that ``worker`` holds claimable again; return which."""
+        """Make tasks that ``worker`` holds claimable again, but for canceled ones; return which."""
         applied = yield (
             self._put_back,
             {
@@ -292,13 +338,44 @@ class PostgreSQL:
                 "statuses": array(row.status for row in rows),
                 "delays": array(row.delay for row in rows),
                 "refunds": array(row.refund for row in rows),
+                "suspects": array(row.suspect for row in rows),
             },
         )
         return {row[0] for row in applied}
 
+    def canceled(self, worker: UUID, held: Iterable[UUID]) -> Steps[set[UUID]]:
+        """Return which of the tasks that ``worker`` holds are marked as canceled."""
+        found = yield self._canceled, {"worker": worker, "ids": array(held)}
+        return {row[0] for row in found}
+
+    def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> Steps[None]:
+        """Keep the progress of tasks that ``worker`` holds."""
+        yield (
+            self._report,
+            {
+                "worker": worker,
+                "ids": array(progress),
+                "percents": array(said.percent for said in progress.values()),
+                "messages": [encode(said.message) for said in progress.values()],
+            },
+        )
+
     def key(self, value: UUID) -> UUID:
         """Return ``value`` as the driver takes it."""
         return value
+
+
+def _ending(worker: UUID, rows: Sequence[Ended]) -> Parameters:
+    return {
+        "worker": worker,
+        "ids": array(row.id for row in rows),
+        "leases": array(row.lease for row in rows),
+        "statuses": array(row.status for row in rows),
+        "reasons": [row.reason for row in rows],
+        "refunds": array(row.refund for row in rows),
+        "ages": array(row.age for row in rows),
+        "seconds": array(row.seconds for row in rows),
+    }
 
 
 def array(values: Iterable[float | UUID | None]) -> str:

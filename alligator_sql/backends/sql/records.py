@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
-from ...messages import Ending, Failure, TaskRecord
+from ...messages import Ending, Failure, Progress, TaskRecord
+from .payloads import decode
 from .statements import Statements
 
 
@@ -74,4 +75,12 @@ def _record(row: Any, error: Any) -> TaskRecord:
         tags=tuple(json.loads(row.tags)) if row.tags else (),
         reason=reason,
         error=reason if error is None else f"{error.kind}: {error.message}",
+        progress=_progress(row),
     )
+
+
+def _progress(row: Any) -> Progress | None:
+    """Return what a live task has said of its progress; nobody keeps that of an ended one."""
+    if getattr(row, "progress", None) is None:
+        return None
+    return Progress(row.progress, str(decode(row.progress_message)))

@@ -5,20 +5,18 @@ back its tasks and removes the row in the same transaction, the others skip it. 
 somebody else has locked is left, and with it the row, for the next time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from ...constants import FAILED, WAITING
-from ...messages import Failure
+from ..base import QUARANTINED, quarantined
 from .dialects import Dialect, Ended, PutBack
 from .settling import Settler
 from .statements import Statements
 from .steps import drive, on_sqlalchemy
-
-QUARANTINED = "quarantined"
 
 
 def rescue(
@@ -33,46 +31,45 @@ def rescue(
 ) -> list[UUID]:
     """Take back what dead workers held and return the ids.
 
-    ``announce`` is called with the ids of the tasks that ended as quarantined. ``thorough``
-    also looks for running tasks whose worker has no row at all, which reads the whole live
-    table.
+    ``announce`` is called with the ids of the tasks that ended as quarantined or canceled.
+    ``thorough`` also looks for running tasks whose worker has no row at all, which reads the
+    whole live table.
     """
-    dead = list(connection.scalars(statements.dead_workers))
-    orphans = list(connection.execute(statements.orphans, {"workers": dead})) if dead else []
+    dead = {row.id: row for row in connection.execute(statements.dead_workers)}
+    orphans: list[Row[Any]] = []
+    if dead:
+        orphans += connection.execute(statements.orphans, {"workers": list(dead)})
     if thorough:
         orphans += connection.execute(statements.strays)
-    if orphans:
-        _take_back(connection, dialect, statements, settler, orphans, max_crashes, announce)
+    crashed = [orphan.id for orphan in orphans if orphan.started_at is not None]
+    if crashed:
+        connection.execute(statements.count_crash, {"ids": crashed})
+    for worker in sorted({orphan.worker_id for orphan in orphans}):
+        held = [orphan for orphan in orphans if orphan.worker_id == worker]
+        poison = [orphan for orphan in held if _is_poison(orphan, max_crashes)]
+        back = [_put_back(orphan) for orphan in held if not _is_poison(orphan, max_crashes)]
+        if back:
+            settler.put_back(connection, worker, back, announce)
+        if poison:
+            ends = [Ended(one.id, one.lease, FAILED, QUARANTINED, 0) for one in poison]
+            drive(dialect.end(worker, ends), on_sqlalchemy(connection))
+        for one in poison:
+            known = dead.get(worker)
+            host, pid = (None, None) if known is None else (known.host, known.pid)
+            failure = quarantined(one.crashes + 1, worker, host, pid)
+            settler.write_error(connection, one.id, one.lease, one.attempts, failure)
+            announce(one.id)
     if dead:
-        connection.execute(statements.remove_workers, {"ids": dead})
+        connection.execute(statements.remove_workers, {"ids": list(dead)})
     return [orphan.id for orphan in orphans]
 
 
-def _take_back(
-    connection: Connection,
-    dialect: Dialect,
-    statements: Statements,
-    settler: Settler,
-    orphans: Sequence[Any],
-    max_crashes: int,
-    announce: Callable[[UUID], None],
-) -> None:
-    connection.execute(statements.count_crash, {"ids": [orphan.id for orphan in orphans]})
-    execute = on_sqlalchemy(connection)
-    for worker in sorted({orphan.worker_id for orphan in orphans}):
-        held = [orphan for orphan in orphans if orphan.worker_id == worker]
-        back = [one for one in held if one.crashes + 1 < max_crashes]
-        lost = [one for one in held if one.crashes + 1 >= max_crashes]
-        if back:
-            rows = [PutBack(one.id, one.lease, WAITING, None, 0) for one in back]
-            drive(dialect.put_back(worker, rows), execute)
-        if lost:
-            ends = [Ended(one.id, one.lease, FAILED, QUARANTINED, 0) for one in lost]
-            drive(dialect.end(worker, ends), execute)
-        for one in lost:
-            text = (
-                f"{one.crashes + 1} workers died while they ran this task; the last was {worker}."
-            )
-            failure = Failure("WorkerDied", text, reason=QUARANTINED)
-            settler.write_error(connection, one.id, one.lease, one.attempts, failure)
-            announce(one.id)
+def _is_poison(orphan: Row[Any], max_crashes: int) -> bool:
+    """Whether this crash is one too many; who was to be canceled is canceled instead."""
+    crashed = orphan.started_at is not None and orphan.canceled_at is None
+    return crashed and orphan.crashes + 1 >= max_crashes
+
+
+def _put_back(orphan: Row[Any]) -> PutBack:
+    begun = orphan.started_at is not None
+    return PutBack(orphan.id, orphan.lease, WAITING, None, int(not begun), suspect=not begun)

@@ -16,7 +16,7 @@ from . import views
 from .dialects import Steps
 from .tables import DEFAULT_PREFIX, Names, build
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The revision of the tables that this release works with: the newest in ``migrations/``."""
 
 VERSION_TABLE = "version"

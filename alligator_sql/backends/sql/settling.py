@@ -7,13 +7,25 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ...constants import FAILED, RETRYING, SUCCESS, WAITING
+from ...constants import CANCELED, FAILED, RETRYING, SUCCESS, WAITING
 from ...messages import Failure
-from ...outcomes import Failed, Outcome, Released, Retry, Settlement, Snoozed, Succeeded
-from .dialects import Dialect, Ended, PutBack
+from ...outcomes import (
+    Canceled,
+    Failed,
+    Outcome,
+    Released,
+    Retry,
+    Settlement,
+    Snoozed,
+    Succeeded,
+)
+from ..base import CANCELED_REASON
+from .dialects import Dialect, Ended, PutBack, Statement, Steps
 from .payloads import encode
 from .statements import Statements
 from .steps import drive, on_sqlalchemy
+
+ENDS = (Succeeded, Failed, Canceled)
 
 
 class Settler:
@@ -39,18 +51,56 @@ class Settler:
             batches[settlement.claim.worker].append(settlement)
         applied: set[UUID] = set()
         for worker, batch in batches.items():
-            ended = [_ended(one) for one in batch if isinstance(one.outcome, Succeeded | Failed)]
-            back = [
-                _put_back(one) for one in batch if not isinstance(one.outcome, Succeeded | Failed)
-            ]
+            ended = [_ended(one) for one in batch if isinstance(one.outcome, ENDS)]
+            back = [_put_back(one) for one in batch if not isinstance(one.outcome, ENDS)]
             if ended:
                 applied |= drive(self._dialect.end(worker, ended), execute)
             if back:
-                applied |= drive(self._dialect.put_back(worker, back), execute)
+                applied |= self.put_back(connection, worker, back, announce)
         for settlement in settlements:
             if settlement.claim.id in applied:
                 self._write_details(connection, settlement, announce)
         return applied
+
+    def put_back(
+        self,
+        connection: Connection,
+        worker: UUID,
+        rows: Sequence[PutBack],
+        announce: Callable[[UUID], None],
+    ) -> set[UUID]:
+        """Let tasks of ``worker`` wait again, and return the ids whose fence held.
+
+        Those that were canceled while they ran end as canceled instead. Putting back leaves
+        them, so whatever it has left is canceled, or the fence keeps it.
+        """
+        execute = on_sqlalchemy(connection)
+        applied = drive(self._dialect.put_back(worker, rows), execute)
+        left = [
+            Ended(row.id, row.lease, CANCELED, CANCELED_REASON, row.refund, row.age, row.seconds)
+            for row in rows
+            if row.id not in applied
+        ]
+        if not left:
+            return applied
+        canceled = drive(self._dialect.end(worker, left), execute)
+        for task_id in canceled:
+            announce(task_id)
+        return applied | canceled
+
+    def complete(self, settlement: Settlement) -> Steps[bool]:
+        """Persist a success in a transaction of the caller; return whether the fence held."""
+        claim, outcome = settlement.claim, settlement.outcome
+        if not isinstance(outcome, Succeeded):
+            raise TypeError(f"{outcome!r} is no success: only those complete a task.")
+        completed = yield from self._dialect.complete(claim.worker, _ended(settlement))
+        if completed and outcome.kept:
+            yield self._result(claim.id, outcome)
+        return completed
+
+    def _result(self, task_id: UUID, outcome: Succeeded) -> Statement:
+        key, result, problem = self._dialect.key(task_id), outcome.result, outcome.problem
+        return self._statements.add_result, {"id": key, "result": result, "problem": problem}
 
     def _write_details(
         self, connection: Connection, settlement: Settlement, announce: Callable[[UUID], None]
@@ -58,12 +108,9 @@ class Settler:
         claim, outcome = settlement.claim, settlement.outcome
         match outcome:
             case Succeeded() if outcome.kept:
-                connection.execute(
-                    self._statements.add_result,
-                    {"id": claim.id, "result": outcome.result, "problem": outcome.problem},
-                )
+                on_sqlalchemy(connection)(*self._result(claim.id, outcome))
                 announce(claim.id)
-            case Failed():
+            case Failed() | Canceled():
                 self.write_error(connection, claim.id, claim.lease, claim.attempts, outcome.failure)
                 announce(claim.id)
             case Retry():
@@ -95,18 +142,25 @@ def _ended(settlement: Settlement) -> Ended:
     status, reason, refund = SUCCESS, None, 0
     if isinstance(outcome, Failed):
         status, reason, refund = FAILED, outcome.failure.reason, int(not outcome.started)
+    elif isinstance(outcome, Canceled):
+        status, reason = CANCELED, CANCELED_REASON
     age = time.monotonic() - settlement.ended
     return Ended(claim.id, claim.lease, status, reason, refund, age, settlement.seconds)
 
 
 def _put_back(settlement: Settlement) -> PutBack:
-    claim = settlement.claim
     outcome: Outcome = settlement.outcome
+    delay: float | None = None
+    status, refund, suspect = WAITING, 1, None
     match outcome:
-        case Retry(delay=delay):
-            return PutBack(claim.id, claim.lease, RETRYING, delay, 0)
-        case Snoozed(delay=delay):
-            return PutBack(claim.id, claim.lease, WAITING, delay, 1)
+        case Retry():
+            status, delay, refund, suspect = RETRYING, outcome.delay, 0, False
+        case Snoozed():
+            delay, suspect = outcome.delay, False
         case Released():
-            return PutBack(claim.id, claim.lease, WAITING, None, 1)
-    raise TypeError(f"{outcome!r} does not put a task back.")
+            pass
+        case _:
+            raise TypeError(f"{outcome!r} does not put a task back.")
+    age, seconds = time.monotonic() - settlement.ended, settlement.seconds
+    fence = settlement.claim.id, settlement.claim.lease
+    return PutBack(*fence, status, delay, refund, suspect, age, seconds)

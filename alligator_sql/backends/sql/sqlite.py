@@ -1,13 +1,13 @@
 """The statements for SQLite."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 from uuid import UUID
 
 from ...constants import RUNNING
-from ...messages import Claim, Message
+from ...messages import Claim, Message, Progress
 from .dialects import (
     CLAIMABLE_SQL,
     Ended,
@@ -65,11 +65,12 @@ class SQLite:
         self._priorities = priorities_sql(tasks)
         held = f"""id, queue, func, lease, attempts, crashes,
                    (select p.payload from {payloads} p where p.id = {tasks}.id),
-                   {now} - created_at, expires_at - {now}, priority, run_at"""
+                   {now} - created_at, expires_at - {now}, suspect, run_at"""
         take = f"""update {tasks}
                set status = {RUNNING}, attempts = attempts + 1, lease = lease + 1,
-                   worker_id = :worker, started_at = {now}"""
-        self._claim = f"""{take}
+                   worker_id = :worker"""
+        self._claim = f"""{take},
+                   started_at = case when :begins and not suspect then {now} end
              where id in (select id from {tasks}
                            where queue = :queue and priority = :priority and run_at <= {now}
                              and status in ({CLAIMABLE_SQL})
@@ -81,12 +82,18 @@ class SQLite:
                            limit :limit)
             returning {held}
         """
-        self._claim_one = f"""{take}
+        self._claim_one = f"""{take}, started_at = {now}, suspect = 0
              where id = :id and status in ({CLAIMABLE_SQL})
             returning {held}
         """
+        runs = f"worker_id = :worker and status = {RUNNING}"
         fence = f"""join {tasks} t on t.id = {d("id")} and t.lease = {d("lease")}
              where t.worker_id = :worker and t.status = {RUNNING}"""
+        self._begin = f"""update {tasks}
+               set started_at = {now}, suspect = 0
+             where id in (select t.id from json_each(:rows) as d {fence})
+            returning id
+        """
         self._end = f"""insert into {finished}
                 (id, queue, func, priority, attempts, crashes, created_at, run_at, started_at,
                  worker_id, unique_key, tags, lease, status, reason, finished_at)
@@ -98,19 +105,34 @@ class SQLite:
               from json_each(:rows) as d {fence}
             on conflict do nothing
         """
-        # Nobody writes between the two, so the fence lets the same rows through.
+        self._may_complete = f"""select 1 from json_each(:rows) as d {fence}
+               and exists (select 1 from {workers} where id = :worker and expires_at > {now})
+        """
+        # Nobody writes between them, so the fence lets the same rows through.
         self._forget = f"""delete from {tasks}
              where id in (select t.id from json_each(:rows) as d {fence})
             returning id
         """
         self._put_back = f"""update {tasks}
                set status = d.status, attempts = attempts - d.refund,
-                   run_at = coalesce({now} + d.delay, run_at), worker_id = null, started_at = null
+                   run_at = coalesce({now} + d.delay, run_at),
+                   suspect = coalesce(d.suspect, {tasks}.suspect),
+                   worker_id = null, started_at = null, progress = null, progress_message = null
               from (select t.id, {d("status")} as status, {d("refund")} as refund,
-                           {d("delay")} as delay
-                      from json_each(:rows) as d {fence}) as d
+                           {d("delay")} as delay, {d("suspect")} as suspect
+                      from json_each(:rows) as d {fence} and t.canceled_at is null) as d
              where {tasks}.id = d.id
             returning id
+        """
+        self._canceled = f"""select id from {tasks}
+             where id in (select value from json_each(:ids)) and {runs}
+               and canceled_at is not null
+        """
+        self._report = f"""update {tasks}
+               set progress = d.percent, progress_message = d.message
+              from (select {d("id")} as id, {d("percent")} as percent, {d("message")} as message
+                      from json_each(:rows) as d) as d
+             where {tasks}.id = d.id and {runs}
         """
 
     def later(self, parameter: str) -> str:
@@ -144,7 +166,7 @@ class SQLite:
         return {UUID(value) for value in new}
 
     def claim(
-        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False
+        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False, begins: bool = False
     ) -> Steps[list[Claim]]:
         """Hold up to ``limit`` due tasks, priority by priority; every claim is thorough."""
         claims: list[Claim] = []
@@ -156,6 +178,7 @@ class SQLite:
                     "priority": priority,
                     "limit": limit - len(claims),
                     "worker": worker.hex,
+                    "begins": begins,
                 },
             )
             ordered = sorted(rows, key=lambda row: (row[10], row[0]))
@@ -165,27 +188,57 @@ class SQLite:
         return claims
 
     def claim_one(self, task_id: UUID, worker: UUID) -> Steps[list[Claim]]:
-        """Hold one waiting task, due or not."""
+        """Hold one waiting task, due or not; it starts now."""
         rows = yield self._claim_one, {"id": task_id.hex, "worker": worker.hex}
         return [claim_of(row, UUID(row[0]), worker) for row in rows]
 
+    def begin(self, worker: UUID, claims: Sequence[Claim]) -> Steps[set[UUID]]:
+        """Note that claims of ``worker`` start now; return which are still held."""
+        batch = json.dumps([{"id": claim.id.hex, "lease": claim.lease} for claim in claims])
+        begun = yield self._begin, {"worker": worker.hex, "rows": batch}
+        return {UUID(row[0]) for row in begun}
+
     def end(self, worker: UUID, rows: Sequence[Ended]) -> Steps[set[UUID]]:
         """Move tasks that ``worker`` holds to the finished table; return which."""
-        batch = json.dumps([row._asdict() | {"id": row.id.hex} for row in rows])
-        parameters = {"worker": worker.hex, "rows": batch}
+        parameters = _held(worker, rows)
         yield self._end, parameters
         ended = yield self._forget, parameters
         return {UUID(row[0]) for row in ended}
 
+    def complete(self, worker: UUID, row: Ended) -> Steps[bool]:
+        """Do what :meth:`end` does for one task in a transaction of the caller."""
+        if not (yield self._may_complete, _held(worker, [row])):
+            return False
+        return bool((yield from self.end(worker, [row])))
+
     def put_back(self, worker: UUID, rows: Sequence[PutBack]) -> Steps[set[UUID]]:
-        """Make tasks that ``worker`` holds claimable again; return which."""
-        batch = json.dumps([row._asdict() | {"id": row.id.hex} for row in rows])
-        applied = yield self._put_back, {"worker": worker.hex, "rows": batch}
+        """Make tasks that ``worker`` holds claimable again, but for canceled ones; return which."""
+        applied = yield self._put_back, _held(worker, rows)
         return {UUID(row[0]) for row in applied}
+
+    def canceled(self, worker: UUID, held: Iterable[UUID]) -> Steps[set[UUID]]:
+        """Return which of the tasks that ``worker`` holds are marked as canceled."""
+        ids = json.dumps([task_id.hex for task_id in held])
+        found = yield self._canceled, {"worker": worker.hex, "ids": ids}
+        return {UUID(row[0]) for row in found}
+
+    def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> Steps[None]:
+        """Keep the progress of tasks that ``worker`` holds."""
+        batch = [
+            {"id": task_id.hex, "percent": said.percent, "message": encode(said.message)}
+            for task_id, said in progress.items()
+        ]
+        yield self._report, {"worker": worker.hex, "rows": json.dumps(batch)}
 
     def key(self, value: UUID) -> str:
         """Return ``value`` as the driver takes it."""
         return value.hex
+
+
+def _held(worker: UUID, rows: Sequence[Ended | PutBack]) -> dict[str, str]:
+    """Return the parameters for rows that ``worker`` holds."""
+    batch = [row._asdict() | {"id": row.id.hex} for row in rows]
+    return {"worker": worker.hex, "rows": json.dumps(batch)}
 
 
 def _field(row: str, name: str) -> str:

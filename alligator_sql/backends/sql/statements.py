@@ -129,11 +129,17 @@ class Statements:
             .values(paused_at=null())
         )
 
-        self.waiting_task: Select[Any] = (
+        # Waits for whoever is about to settle the task, and sees what became of it then.
+        self.cancelable_task: Select[Any] = (
             select(tasks, payloads.c.payload)
             .join(payloads, payloads.c.id == tasks.c.id)
-            .where(tasks.c.id == bindparam("id"), waits)
+            .where(tasks.c.id == bindparam("id"), tasks.c.status.in_((*CLAIMABLE, RUNNING)))
             .with_for_update(of=tasks)
+        )
+        self.mark_canceled: Update = (
+            update(tasks)
+            .where(tasks.c.id == bindparam("task_id"))
+            .values(canceled_at=func.coalesce(tasks.c.canceled_at, now))
         )
         self.add_finished: Insert = (
             insert_new(finished).values(finished_at=now).on_conflict_do_nothing()
@@ -169,7 +175,11 @@ class Statements:
         self.result: Select[Any] = select(results).where(results.c.id == bindparam("id"))
 
         self.add_error: Insert = insert_new(errors).values(at=now).on_conflict_do_nothing()
-        self.add_result: Insert = insert_new(results).on_conflict_do_nothing()
+        # Text, for it runs on connections of the caller too.
+        self.add_result: str = (
+            f"insert into {tables.names.table('results')} (id, result, problem) "
+            "values (:id, :result, :problem) on conflict do nothing"
+        )
         self.rewrite_payload: Update = (
             update(payloads)
             .where(payloads.c.id == bindparam("task_id"))
@@ -177,13 +187,19 @@ class Statements:
         )
 
         self.dead_workers: Select[Any] = (
-            select(workers.c.id)
+            select(workers.c.id, workers.c.host, workers.c.pid)
             .where(workers.c.expires_at <= now)
             .order_by(workers.c.id)
             .with_for_update(skip_locked=True)
         )
         orphan = select(
-            tasks.c.id, tasks.c.lease, tasks.c.attempts, tasks.c.crashes, tasks.c.worker_id
+            tasks.c.id,
+            tasks.c.lease,
+            tasks.c.attempts,
+            tasks.c.crashes,
+            tasks.c.worker_id,
+            tasks.c.started_at,
+            tasks.c.canceled_at,
         ).where(tasks.c.status == RUNNING)
         self.orphans: Select[Any] = (
             orphan.where(tasks.c.worker_id.in_(bindparam("workers", expanding=True)))

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    false,
 )
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 from sqlalchemy.types import TypeEngine
@@ -141,6 +143,12 @@ def build(names: Names) -> Tables:
         Column("expires_at", Timestamp),
         Column("unique_key", Text),
         Column("tags", Text),
+        # Its worker died, and nobody knows whether the task had begun.
+        Column("suspect", Boolean, nullable=False, server_default=false()),
+        # Since when somebody wants it to stop, while it runs.
+        Column("canceled_at", Timestamp),
+        Column("progress", Float),
+        Column("progress_message", Text),
         CheckConstraint("status in (0, 3, 4, 6, 7)", name=f"{prefix}tasks_status"),
         CheckConstraint("length(queue) between 1 and 128", name=f"{prefix}tasks_queue"),
         CheckConstraint("attempts >= 0 and crashes >= 0", name=f"{prefix}tasks_counts"),

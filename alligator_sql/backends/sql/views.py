@@ -33,7 +33,7 @@ def definitions(names: Names, dialect: str) -> dict[str, str]:
 def _all_tasks(names: Names, moment: Moment, seconds: Seconds) -> str:
     words = " ".join(f"when {number} then '{word}'" for number, word in STATUS_NAMES.items())
 
-    def part(table: str, finished_at: str, reason: str) -> str:
+    def part(table: str, finished_at: str, reason: str, more: str) -> str:
         run_seconds = seconds("started_at", finished_at) if finished_at != "null" else "null"
         return (
             f"select id, queue, func, case status {words} end as status, "
@@ -41,11 +41,13 @@ def _all_tasks(names: Names, moment: Moment, seconds: Seconds) -> str:
             f"{moment('created_at')} as created_at, {moment('run_at')} as run_at, "
             f"{moment('started_at')} as started_at, {moment(finished_at)} as finished_at, "
             f"{seconds('run_at', 'started_at')} as wait_seconds, {run_seconds} as run_seconds, "
-            f"worker_id, unique_key, tags, {reason} as reason from {names.table(table)}"
+            f"worker_id, unique_key, tags, {reason} as reason, {more} from {names.table(table)}"
         )
 
-    live = part("tasks", "null", "null")
-    ended = part("finished", "finished_at", "reason")
+    running = f"{moment('canceled_at')} as canceled_at, progress, progress_message"
+    nothing = "null as canceled_at, null as progress, null as progress_message"
+    live = part("tasks", "null", "null", running)
+    ended = part("finished", "finished_at", "reason", nothing)
     return f"create view {names.table(ALL_TASKS)} as {live} union all {ended}"
 
 
