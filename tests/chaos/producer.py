@@ -15,7 +15,7 @@ from .tasks import KINDS, transaction
 
 QUEUE: Final = "chaos"
 LARGEST: Final = 12
-"""Tasks of one transaction."""
+"""Tasks that are stored without a pause."""
 PAUSE: Final = 0.25
 """Seconds between two transactions, at most."""
 
@@ -25,7 +25,7 @@ class _RollBackError(Exception):
 
 
 class Producer:
-    """Stores random tasks: most in transactions of the application, others by themselves."""
+    """Stores random tasks: in a database most of them in transactions of the application."""
 
     def __init__(self, dsn: str, seed: str, journal: Journal) -> None:
         self._dsn = dsn
@@ -37,32 +37,34 @@ class Producer:
         self._shares = [KINDS[name].share for name in self._kinds]
 
     def store(self) -> None:
-        """Store some tasks at once, and note beforehand and afterwards what is known."""
-        random = self._random
-        joined = self._sql and random.random() < 0.7
-        # By itself each is a transaction of its own, so that no doubt concerns half of them.
-        count = random.randint(1, LARGEST) if joined else 1
-        kinds = random.choices(self._kinds, self._shares, k=count)
-        plan = Planned(
-            now(), uuid4().hex, {uuid4().hex: kind for kind in kinds}, joined,
-            rolls_back=joined and random.random() < 0.15,
-        )  # fmt: skip
-        self._journal.write(plan)
-        try:
-            if joined:
-                self._store_joined(plan)
-            else:
+        """Store some tasks: in one transaction of the application, or one by one."""
+        count = self._random.randint(1, LARGEST)
+        kinds = self._random.choices(self._kinds, self._shares, k=count)
+        if self._sql and self._random.random() < 0.7:
+            self._store_joined(kinds, rolls_back=self._random.random() < 0.15)
+        else:
+            for kind in kinds:
+                plan = self._planned([kind], joined=False)
                 self._enqueue(self._gator, plan)
+                self._journal.write(Committed(now(), plan.transaction))
+
+    def _store_joined(self, kinds: list[str], *, rolls_back: bool) -> None:
+        plan = self._planned(kinds, joined=True, rolls_back=rolls_back)
+        try:
+            with transaction(self._dsn) as connection:
+                connection.execute(f"insert into chaos_orders (id) values ('{plan.transaction}')")
+                self._enqueue(self._gator.using(connection), plan)
+                if rolls_back:
+                    raise _RollBackError
         except _RollBackError:
             return
         self._journal.write(Committed(now(), plan.transaction))
 
-    def _store_joined(self, plan: Planned) -> None:
-        with transaction(self._dsn) as connection:
-            connection.execute(f"insert into chaos_orders (id) values ('{plan.transaction}')")
-            self._enqueue(self._gator.using(connection), plan)
-            if plan.rolls_back:
-                raise _RollBackError
+    def _planned(self, kinds: list[str], *, joined: bool, rolls_back: bool = False) -> Planned:
+        tasks = {uuid4().hex: kind for kind in kinds}
+        plan = Planned(now(), uuid4().hex, tasks, joined, rolls_back)
+        self._journal.write(plan)
+        return plan
 
     def _enqueue(self, target: Any, plan: Planned) -> None:
         for task, name in plan.tasks.items():

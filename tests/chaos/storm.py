@@ -92,7 +92,7 @@ class Process:
             self._process.kill()
         elif self._told_at is None:
             self.problems.append(f"{self.name} (pid {self.pid}) ended by itself: {code}")
-        elif code and not (code == -signal.SIGTERM and self._is_young()):
+        elif code and not (code == -signal.SIGTERM and self._was_deaf()):
             self.problems.append(f"{self.name} (pid {self.pid}) ended with {code} after SIGTERM")
         if again:
             self._starts()
@@ -107,17 +107,16 @@ class Process:
 
     def _starts(self) -> None:
         self._told_at = None
-        self._started_at = time.monotonic()
         self.busy = False
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, cwd=PROJECT, stdout=log, stderr=log
             )
 
-    def _is_young(self) -> bool:
-        """Whether it was told to end before it can have set up what happens then."""
-        assert self._told_at is not None
-        return self._told_at - self._started_at < 5
+    def _was_deaf(self) -> bool:
+        """Whether it had not yet set up, or no longer had, what a worker does at a signal."""
+        log = self._log.read_text()
+        return f"#{self.pid}) consuming" not in log or f"#{self.pid}) stopped" in log
 
 
 class Storm:
