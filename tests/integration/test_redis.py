@@ -169,6 +169,11 @@ def test_a_database_that_is_not_there_is_told(server: RedisServer) -> None:
         ("redis://localhost/one", "one"),
         ("redis://localhost/0?colour=red", "colour"),
         ("redis://localhost:port/0", "port"),
+        ("redis://localhost/0?decode_responses=true", "decode_responses"),
+        ("redis://localhost/0?max_connections=1", "max_connections"),
+        ("redis://localhost/0?db=first", "db"),
+        ("redis://localhost/0?ssl_cert_reqs=none", "ssl_cert_reqs"),
+        ("unix:///run/redis.sock?socket_timeout=soon", "socket_timeout"),
     ],
 )
 def test_a_connection_string_is_checked_early(conn_string: str, wrong: str) -> None:
@@ -219,6 +224,19 @@ def test_a_task_whose_payload_is_gone_fails_alone(redis_dsn: str) -> None:
     Worker(gator, burst=True).run_forever()
     records = [gator.find(task.task_id) for task in (lost, sound)]
     assert [record and record.status_name for record in records] == ["failed", "success"]
+
+
+def test_a_task_is_found_though_the_name_of_its_queue_was_lost(
+    backend: RedisBackend, redis_dsn: str
+) -> None:
+    [receipt] = backend.enqueue([message()])
+    other = RedisBackend(redis_dsn)
+    backend.connections.call([("DEL", keys.QUEUES)])
+    assert backend.find(str(receipt.id)) is not None
+    assert other.find(str(receipt.id)) is None
+    worker_of(backend)  # its heartbeat tells the name again
+    assert other.find(str(receipt.id)) is not None
+    other.close()
 
 
 def test_a_unique_key_of_a_task_that_others_removed_is_free(backend: RedisBackend) -> None:
@@ -290,20 +308,32 @@ def test_what_is_over_leaves_nothing_behind(backend: RedisBackend) -> None:
     assert set(left) == {name.encode() for name in (keys.QUEUES, keys.of("mail").queue)}
 
 
-def test_a_full_server_refuses_tasks_and_workers_empty_it(server: RedisServer) -> None:
-    gator = Gator(server.dsn())
+def test_a_full_server_refuses_tasks_and_workers_empty_it(
+    redis_server: RedisServer,
+    redis_dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gator = Gator(redis_dsn)
     for _ in range(20):
         gator.task(add, "x" * 1000, "y")
-    with server.client() as client:
+    with redis_server.client() as client:
         client.config_set("maxmemory", "1mb")
-    with pytest.raises(QueueFull, match="maxmemory"):
-        gator.task(add, 1, 2)
-    with pytest.raises(QueueFull):
-        gator.map(note, [1])
-    assert gator.len() == 20
-    worker = Worker(gator, burst=True)
-    worker.run_forever()
-    assert (worker.tasks_complete, gator.len()) == (20, 0)
+        try:
+            with pytest.raises(QueueFull, match="maxmemory"):
+                gator.task(add, 1, 2)
+            with pytest.raises(QueueFull):
+                gator.map(note, [1])
+            monkeypatch.setattr(backend_module, "BATCH", 2)
+            with pytest.raises(QueueFull, match="maxmemory"):
+                gator.map(note, range(5))  # in a transaction
+            assert gator.len() == 20
+            worker = Worker(Gator(redis_dsn), burst=True)  # which was not there before
+            worker.run_forever()
+            assert (worker.tasks_complete, gator.len()) == (20, 0)
+            assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == []
+        finally:
+            client.config_set("maxmemory", "0")
 
 
 # Trouble

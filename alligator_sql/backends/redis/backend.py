@@ -9,13 +9,14 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from ...exceptions import UnknownTaskError
+from ...exceptions import QueueFull, UnknownTaskError
 from ...ids import id_of
 from ...messages import (
     Claim,
@@ -91,6 +92,7 @@ class RedisBackend(Backend):
         self._scripts = Scripts(self.connections)
         self._opening = threading.Lock()
         self._opened = False
+        self._used: set[str] = set()
         self._announced: set[str] = set()
         self._queues_of: dict[UUID, tuple[str, ...]] = {}
         self._local = threading.local()
@@ -149,6 +151,7 @@ class RedisBackend(Backend):
         fresh = set(queues) - self._announced
         if fresh:
             self.open()
+            self._used |= fresh
             self._send([("SADD", keys.QUEUES, *fresh)])
             self._announced |= fresh
 
@@ -214,7 +217,9 @@ class RedisBackend(Backend):
 
     def heartbeat(self, worker: WorkerRecord, *, first: bool = False) -> bool:
         """Begin or renew the lease of a worker in each of its queues."""
-        self._announce(worker.queues)
+        self._announced -= set(worker.queues)  # the server may have lost their names
+        with suppress(QueueFull):  # who is to empty it needs no name for that
+            self._announce(worker.queues)
         self._queues_of[worker.id] = worker.queues
         origin = records.origin_of(worker) if first else ""
         arguments = (worker.id.hex, records.milliseconds(worker.ttl), origin)
@@ -243,7 +248,7 @@ class RedisBackend(Backend):
         """Take back the tasks of dead workers, in the queues that this process has used."""
         arguments = (str(max_crashes), str(BATCH), records.milliseconds(FULL_CHECK))
         rescued: list[UUID] = []
-        for queue in sorted(self._announced):
+        for queue in sorted(self._used):
             more = True
             while more:
                 answer = self._scripts.run(Call("rescue", queue, arguments))
@@ -256,7 +261,7 @@ class RedisBackend(Backend):
     def prune(self, keep_success: float, keep_failed: float) -> int:
         """Remove the history that is old enough, in the queues that this process has used."""
         keeps = (records.milliseconds(keep_success), records.milliseconds(keep_failed))
-        return sum(self._repeat("prune", queue, *keeps) for queue in sorted(self._announced))
+        return sum(self._repeat("prune", queue, *keeps) for queue in sorted(self._used))
 
     def drop_all(self, queue: str) -> None:
         """Remove the waiting tasks of a queue."""
@@ -281,7 +286,7 @@ class RedisBackend(Backend):
             listener = Listener(self.connections, channels)
             self._local.listener = listener
             listener.confirm(SUBSCRIBING)
-            self._send([("HSET", keys.of(queue).queue, "idle", 1) for queue in queues])
+            self._scripts.run_all([Call("idle", queue) for queue in queues])
             return True
         try:
             return listener.wait(timeout)
@@ -305,11 +310,7 @@ class RedisBackend(Backend):
 
     def len(self, queue: str) -> int:
         """Return how many tasks of a queue wait."""
-        names = keys.of(queue)
-        *_, (ready, delayed) = self._send(
-            [("MULTI",), ("ZCARD", names.ready), ("ZCARD", names.delayed), ("EXEC",)]
-        )
-        return int(ready + delayed)
+        return int(self._scripts.run(Call("len", queue)))
 
     def cancel(self, queue: str, task_id: str) -> Payload | None:
         """End a waiting task as canceled, or mark a running one and wake its worker."""
@@ -387,7 +388,7 @@ class RedisBackend(Backend):
 
     def _queues(self) -> list[str]:
         [names] = self._send([("SMEMBERS", keys.QUEUES)])
-        return sorted(name.decode() for name in names)
+        return sorted({name.decode() for name in names} | self._used)
 
     def _send(self, commands: Sequence[Command]) -> list[Any]:
         answers = self.connections.call(commands) if commands else []

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
@@ -45,6 +45,19 @@ LONGEST_PAUSE: Final = 1.0
 TRUSTED: Final = 1.0
 """Seconds after its last use during which a connection is not looked at before the next."""
 
+PARAMETERS: Final = frozenset(
+    {
+        "client_name",
+        "db",
+        "password",
+        "socket_connect_timeout",
+        "socket_keepalive",
+        "socket_timeout",
+        "username",
+    }
+)
+"""What may follow the ``?`` of a connection string, beside the parameters of TLS."""
+
 Command = tuple[Any, ...]
 
 
@@ -68,7 +81,7 @@ class Connections:
 
     def __init__(self, conn_string: str) -> None:
         self._shown = hide_password(conn_string)
-        self._check_database(conn_string)
+        self._check(conn_string)
         defaults: dict[str, Any] = {
             "client_name": "alligator-sql",
             "decode_responses": False,
@@ -88,13 +101,20 @@ class Connections:
         self._idle: deque[tuple[Any, float]] = deque()
         self._pid = os.getpid()
 
-    def _check_database(self, conn_string: str) -> None:
-        """Refuse what redis-py takes for database 0 without a word."""
-        path = urlsplit(conn_string).path.strip("/")
-        if not conn_string.startswith("unix:") and path and not path.isdigit():
+    def _check(self, conn_string: str) -> None:
+        """Refuse what redis-py takes for database 0 without a word, and what we cannot heed."""
+        url = urlsplit(conn_string)
+        path = url.path.strip("/")
+        if url.scheme != "unix" and path and not path.isdigit():
             raise InvalidOptionError(
                 f"{self._shown}: {path!r} is no database; they have numbers, as in redis://host/0."
             )
+        for name in parse_qs(url.query, keep_blank_values=True):
+            if name not in PARAMETERS and not name.startswith("ssl_"):
+                raise InvalidOptionError(
+                    f"{self._shown}: there is no parameter {name!r}. There are "
+                    f"{', '.join(sorted(PARAMETERS))}, and ssl_… for rediss://."
+                )
 
     def call(
         self,

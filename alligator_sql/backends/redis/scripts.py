@@ -13,6 +13,8 @@ from .connections import TRIES, Command, Connections, ignore
 MAY_FILL: Final = frozenset({"enqueue"})
 """Scripts that must stop when the server is full; all others are what empties it again."""
 _ALLOW_OOM: Final = "#!lua flags=allow-oom\n"
+_ALLOW_OOM_6: Final = "redis.call('ZREM', KEYS[1], '')\n"
+"""Redis 6 stops a script for want of memory only before it has written something."""
 
 
 class Call(NamedTuple):
@@ -92,8 +94,12 @@ class Scripts:
         if not atomic:
             return self._connections.call(commands, tries=tries, repeated=repeated)
         commands = [("MULTI",), *commands, ("EXEC",)]
-        *_, executed = self._connections.call(commands, tries=tries, repeated=repeated)
-        return [executed] * len(calls) if isinstance(executed, RedisError) else list(executed)
+        *queued, executed = self._connections.call(commands, tries=tries, repeated=repeated)
+        if not isinstance(executed, RedisError):
+            return list(executed)
+        # Its own error says only that one of the others had an error.
+        why = next((answer for answer in queued if isinstance(answer, RedisError)), executed)
+        return [why] * len(calls)
 
     def _load(self) -> None:
         sources = dict(_sources())
@@ -104,8 +110,9 @@ class Scripts:
             }
         )
         # Redis 6 has no flags, and takes their line for a mistake.
-        plain = {name: sources[name] for name, digest in digests.items() if digest is None}
-        digests |= self._loaded(plain) if plain else {}
+        refused = [name for name, digest in digests.items() if digest is None]
+        if refused:
+            digests |= self._loaded({name: _ALLOW_OOM_6 + sources[name] for name in refused})
         self._digests = {name: digest for name, digest in digests.items() if digest is not None}
 
     def _loaded(self, sources: dict[str, str]) -> dict[str, str | None]:
