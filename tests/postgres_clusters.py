@@ -63,6 +63,7 @@ class Cluster:
         with psycopg.connect(
             host="127.0.0.1", port=self.port, user="postgres", autocommit=True,
             application_name="test", connect_timeout=PATIENCE,
+            options="-c default_transaction_read_only=off",
         ) as connection:  # fmt: skip
             cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []

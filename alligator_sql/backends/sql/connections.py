@@ -11,9 +11,9 @@ from weakref import WeakMethod
 
 from sqlalchemy import Connection, Engine
 
-from ...exceptions import StoreUnavailableError, Unsupported
+from ...exceptions import QueueFull, StoreUnavailableError, Unsupported
 from . import engines
-from .troubles import is_passing, translated
+from .troubles import is_full, is_passing, translated
 
 ATTEMPTS = 3
 """How often something is tried that may be repeated."""
@@ -67,15 +67,22 @@ class Connections:
         """Make an attempt again when its connection was lost on the way, or for a deadlock.
 
         The first one may have succeeded all the same: ``attempt`` is told whether it is another.
+
+        Raises:
+            QueueFull: The disk is full.
+            StoreUnavailableError: The database has other trouble, or still has it.
         """
-        for number in range(1, ATTEMPTS):
+        number = 1
+        while True:
             try:
                 return attempt(number > 1)
             except StoreUnavailableError as error:
-                if not is_passing(error):
+                if is_full(error):
+                    raise QueueFull(f"No room for more tasks. {error}") from error
+                if number == ATTEMPTS or not is_passing(error):
                     raise
+            number += 1
             time.sleep(random.uniform(0, LONGEST_PAUSE))
-        return attempt(True)
 
     def close(self) -> None:
         """Close the pool, unless it is the application's."""

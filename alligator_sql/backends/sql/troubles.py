@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from ...exceptions import StoreUnavailableError
 from .engines import READ_ONLY
 
+DISK_FULL = "53100"
 VICTIMS = ("40001", "40P01")
 """SQLSTATEs of transactions that were ended for the sake of others, and may be repeated."""
 TROUBLES = ("08", "25", "40", "42501", "53", "55", "57", "58", "XX")
@@ -55,13 +56,28 @@ def is_passing(error: StoreUnavailableError) -> bool:
     return state in VICTIMS or (cause.connection_invalidated and state != READ_ONLY)
 
 
+def is_full(error: StoreUnavailableError) -> bool:
+    """Whether the disk, or what the database may use of it, is full."""
+    cause = error.__cause__
+    if not isinstance(cause, DBAPIError):
+        return False
+    if isinstance(cause.orig, sqlite3.Error):
+        return _sqlite_code(cause.orig) == sqlite3.SQLITE_FULL
+    return _state(cause) == DISK_FULL
+
+
 def _is_trouble(error: DBAPIError) -> bool:
     if isinstance(error, OperationalError | InterfaceError):
         return True
     if isinstance(error.orig, sqlite3.Error):
-        return error.orig.sqlite_errorcode & 0xFF in FILE_TROUBLES
+        return _sqlite_code(error.orig) in FILE_TROUBLES
     return _state(error).startswith(TROUBLES)
 
 
 def _state(error: DBAPIError) -> str:
     return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _sqlite_code(error: sqlite3.Error) -> int:
+    # Errors that Python's module raises by itself have none.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
