@@ -19,6 +19,7 @@ from .exceptions import (
     Discard,
     ForbiddenCallableError,
     Interrupted,
+    LeaseLost,
     PayloadError,
     Retry,
     Snooze,
@@ -141,6 +142,27 @@ def fallback(
     return (outcome.delay, outcome.payload) if isinstance(outcome, Retried) else None
 
 
+def given_up(why: Interrupted | None, how: str, last_will: tuple[float, Payload] | None) -> Outcome:
+    """Return what becomes of a task that had to stop because of ``why`` and ended without a word.
+
+    Args:
+        why: Why it had to.
+        how: What was done with it, for the error.
+        last_will: What :func:`fallback` has returned for it.
+    """
+    match why:
+        case TaskTimeout():
+            return dead(Failure("TaskTimeout", f"{why}; {how}", reason="timeout"), last_will)
+        case TaskCanceled():
+            return Canceled(Failure("TaskCanceled", f"{why}; {how}", reason="canceled"))
+    return Released()
+
+
+def dead(failure: Failure, last_will: tuple[float, Payload] | None) -> Outcome:
+    """Return what becomes of a task that has ended without a word: the next attempt, or none."""
+    return Failed(failure) if last_will is None else Retried(last_will[0], failure, last_will[1])
+
+
 def _succeeded(task: Task, value: Any, context: TaskContext) -> Succeeded:
     outcome = with_result(value) if task.keep_result else Succeeded(value)
     return replace(outcome, completed=True) if context.completed else outcome
@@ -157,6 +179,8 @@ def _after_error(task: Task, failures: int, context: TaskContext, error: BaseExc
             return Failed(_failure(error, "discarded"), error)
         case Retry(delay=delay):
             return _after_failure(task, failures, _failure(error), error, delay)
+        case LeaseLost():  # the store has told complete() that the task is not ours any more
+            return Released()
     return _after_failure(task, failures, _failure(error), error)
 
 

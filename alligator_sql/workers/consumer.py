@@ -19,7 +19,13 @@ from uuid import UUID
 
 from ..backends import Backend
 from ..context import TaskContext
-from ..exceptions import LeaseLost, StoreUnavailableError, TaskCanceled, WorkerStopping
+from ..exceptions import (
+    Interrupted,
+    LeaseLost,
+    StoreUnavailableError,
+    TaskCanceled,
+    WorkerStopping,
+)
 from ..execution import clean
 from ..lease import Lease
 from ..messages import Claim, Failure
@@ -69,6 +75,7 @@ class Consumer:
         make_runner: Returns what runs them, given a function that gets each outcome.
         polling: How long to wait before looking at an idle queue again.
         finished: Called with each claim and its outcome.
+        give_up: Returns what becomes of a task that still runs when the process is to end.
         listening: Tells whether something would wake this consumer.
         max_tasks: Stop after so many tasks; 0 for no limit.
         burst: Stop when nothing is due.
@@ -83,6 +90,7 @@ class Consumer:
         make_runner: Callable[[Done], Runner],
         polling: Polling,
         finished: Callable[[Claim, Outcome], None],
+        give_up: Callable[[Claim, Interrupted | None], Outcome],
         listening: Callable[[], bool],
         *,
         max_tasks: int = 0,
@@ -96,6 +104,7 @@ class Consumer:
         self._prefetch = Prefetch(slots)
         self._polling = polling
         self._finished = finished
+        self._give_up = give_up
         self._listening = listening
         self._max_tasks = max_tasks
         self._burst = burst
@@ -442,20 +451,26 @@ class Consumer:
             context.interrupt(WorkerStopping("its worker stops"))
         deadline = time.monotonic() + LAST_WORDS
         self._collect()
-        while self._held and (rest := deadline - time.monotonic()) > 0:
+        while (
+            self._held
+            and not self._holds_only_stuck()
+            and (rest := deadline - time.monotonic()) > 0
+        ):
             with suppress(Empty):
                 self._stirred.get(timeout=rest)
             self._collect()
-        ended = {settlement.claim.id for settlement in self._settlements}
-        running = [context.claim for context in self._runner.running()]
+        held = self._known.keys() - {settlement.claim.id for settlement in self._settlements}
         left = [
-            claim
-            for claim in running
-            if claim is not None and claim.id in self._known.keys() - ended
+            (context.claim, context.interruption)
+            for context in self._runner.running()
+            if context.claim is not None and context.claim.id in held
         ]
-        logger.warning("releasing %d tasks that still run", len(left))
-        for claim in left:
-            self._settle(Settlement(claim, Released()))
+        if left:
+            logger.warning("giving up %d tasks that still run", len(left))
+        for claim, why in left:
+            outcome = self._give_up(claim, why)
+            self._settle(Settlement(claim, outcome))
+            self._finished(claim, outcome)
         try:
             self._backend.ack(self._settlements)
         except Exception as error:  # the lease runs out, others take the tasks back

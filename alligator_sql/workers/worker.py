@@ -16,11 +16,11 @@ from .. import callables
 from ..completion import completion_of
 from ..constants import ALL
 from ..context import TaskContext
-from ..exceptions import InvalidOptionError
-from ..execution import aperform, perform
+from ..exceptions import Interrupted, InvalidOptionError, TaskTimeout
+from ..execution import aperform, fallback, given_up, perform
 from ..gator import Gator
 from ..lease import TTL, Lease
-from ..messages import Claim
+from ..messages import Claim, Failure
 from ..options import check_queue
 from ..outcomes import Canceled, Failed, Outcome, Retry, Settlement, Succeeded
 from ..redaction import hide_password
@@ -239,6 +239,7 @@ class Worker:
                 self._runner,
                 Polling(self.nap_time / 4),
                 self._finished,
+                self._give_up,
                 lambda: listener is not None and listener.healthy,
                 max_tasks=self.max_tasks,
                 burst=self.burst,
@@ -350,6 +351,15 @@ class Worker:
         refused = self._refusal(claim)
         return refused or await aperform(claim, self.gator.task_class, self.gator.policy, context)
 
+    def _give_up(self, claim: Claim, why: Interrupted | None) -> Outcome:
+        last_will = None
+        if isinstance(why, TaskTimeout):
+            try:
+                last_will = fallback(claim, self.gator.task_class, self.gator.policy)
+            except Exception:  # a hook may have made it impossible to store
+                self.log.exception("task %s cannot be tried again", claim.id)
+        return given_up(why, "it did not stop, and ended with its worker", last_will)
+
     def _finished(self, claim: Claim, outcome: Outcome) -> None:
         match outcome:
             case Succeeded(value=value):
@@ -360,17 +370,18 @@ class Worker:
             case Failed(failure=failure, exception=exception):
                 self.tasks_complete += 1
                 self.log.error(
-                    "failed: %s (task %s): %s", claim.func, claim.id, failure.message,
-                    exc_info=exception, extra=_extra(claim),
+                    "failed: %s (task %s): %s%s", claim.func, claim.id, failure.message,
+                    _traceback(failure, exception), exc_info=exception, extra=_extra(claim),
                 )  # fmt: skip
             case Canceled():
                 self.tasks_complete += 1
                 self.log.info("canceled: %s (task %s)", claim.func, claim.id, extra=_extra(claim))
-            case Retry(delay=delay, exception=exception):
+            case Retry(delay=delay, failure=failure, exception=exception):
                 self.tasks_complete += 1
                 self.log.warning(
-                    "retrying in %.1f s: %s (task %s)", delay, claim.func, claim.id,
-                    exc_info=exception, extra=_extra(claim),
+                    "retrying in %.1f s: %s (task %s): %s%s", delay, claim.func, claim.id,
+                    failure.message, _traceback(failure, exception), exc_info=exception,
+                    extra=_extra(claim),
                 )  # fmt: skip
 
     def _pass_on(self, value: Any) -> None:
@@ -413,6 +424,11 @@ class Worker:
 def _extra(claim: Claim) -> dict[str, Any]:
     """What a log line about a task has for machines to read."""
     return {"task_id": str(claim.id), "func": claim.func, "attempt": claim.attempts}
+
+
+def _traceback(failure: Failure, exception: BaseException | None) -> str:
+    """The traceback as text, where the exception has stayed in a child process."""
+    return f"\n{failure.traceback.rstrip()}" if failure.traceback and exception is None else ""
 
 
 def _queues(gator: Gator, to_consume: str | Iterable[str]) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -28,6 +29,21 @@ def kill_itself() -> None:
     """Die as by the kernel when memory has run out."""
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
+
+
+def log_and_fail(word: str) -> None:
+    logging.getLogger(__name__).warning("here is %s", word)
+    raise ValueError(word)
+
+
+def tell_about_itself(notes: str, until: str) -> None:
+    task = current_task()
+    remaining = task.remaining or 0
+    for fact in (task.id, task.attempt, 200 < remaining <= 300, task.should_stop):
+        append(notes, str(fact))
+    task.progress(25, "a quarter")
+    while not Path(until).exists():
+        time.sleep(0.01)
 
 
 def fork_and_die(pids: str) -> None:
@@ -64,6 +80,12 @@ def leave_an_orphan(ended: str) -> None:
 def hold_memory(mebibytes: int, pids: str) -> None:
     hoard.append(b"x" * (mebibytes << 20))
     append(pids, str(os.getpid()))
+
+
+def hold_the_interpreter(started: str) -> None:
+    """Compute in C, and let no other thread run Python code meanwhile."""
+    append(started, str(os.getpid()))
+    ctypes.PyDLL(None).sleep(60)
 
 
 def note_interruption(notes: str) -> None:

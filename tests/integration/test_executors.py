@@ -1,5 +1,6 @@
 """Workers with each executor, as processes: what dies, hangs or hoards harms no other task."""
 
+import json
 import os
 import signal
 import sys
@@ -93,6 +94,33 @@ class TestDeaths:
         assert worker.ends() == 0
 
 
+class TestChildren:
+    """What a child process has to share with its worker."""
+
+    def test_it_logs_through_the_worker(self, gator, start, files):
+        gator.task(rough_tasks.log_and_fail, "a word")
+        worker = start("--burst", *PROCESSES, "--log-format", "json")
+        assert worker.ends() == 0
+        lines = [json.loads(line) for line in worker.log.splitlines()]
+        (said,) = (line for line in lines if line["logger"] == rough_tasks.__name__)
+        assert (said["level"], said["message"]) == ("WARNING", "here is a word")
+        (failed,) = (line for line in lines if line["level"] == "ERROR")
+        assert "ValueError: a word" in failed["message"]
+        assert "in log_and_fail" in failed["message"]
+
+    def test_it_tells_the_progress_and_its_context(self, gator, start, files):
+        task = gator.options(timeout=300).task(
+            rough_tasks.tell_about_itself, files.started, files.until
+        )
+        start(*PROCESSES, "--lease", "1")
+        wait_until(lambda: gator.find(task.task_id).progress)
+        progress = gator.find(task.task_id).progress
+        assert (progress.percent, progress.message) == (25.0, "a quarter")
+        assert files.lines(files.started) == [task.task_id, "1", "True", "False"]
+        files.let_go()
+        assert ended(gator, task.task_id).status_name == "success"
+
+
 class TestRecycling:
     def test_a_child_runs_so_many_tasks(self, gator, start, files):
         for _ in range(6):
@@ -117,6 +145,16 @@ class TestRecycling:
         worker.send(signal.SIGKILL)
         worker.ends()
         wait_until(lambda: not any(map(is_alive, children)))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends what runs no Python")
+    def test_not_even_those_that_run_no_python(self, gator, start, files):
+        gator.task(rough_tasks.hold_the_interpreter, files.started)
+        worker = start(*PROCESSES)
+        wait_until(lambda: files.lines(files.started))
+        worker.send(signal.SIGKILL)
+        worker.ends()
+        (child,) = map(int, files.lines(files.started))
+        wait_until(lambda: not is_alive(child))
 
 
 class TestTimeouts:
@@ -191,30 +229,26 @@ class TestEventLoop:
 
 
 class TestStuckThreads:
-    def test_another_one_takes_its_place(self, gator, start, files):
-        stuck = gator.options(timeout=0.2).task(
-            rough_tasks.ignore_everything, files.started, files.until
-        )
-        worker = start()
-        wait_until(lambda: files.lines(files.started))
+    def test_others_take_its_place_and_nobody_waits_for_it(self, gator, start, files):
+        """Two ignore their timeouts; one ends after all, the other one does not."""
+        with gator.options(timeout=0.2) as short:
+            ends = short.task(rough_tasks.ignore_everything, files.started, files.until)
+            stays = short.task(rough_tasks.ignore_everything, files.started, files.until + "2")
+        worker = start("-c", "2")
+        wait_until(lambda: len(files.lines(files.started)) == 2)
         for number in range(3):
             gator.task(tasks.append, files.done, str(number))
         files.wait_for_done(3)
-        assert f"task {stuck.task_id} does not stop" in worker.log
-        assert gator.find(stuck.task_id).status_name == "running"
+        for task in (ends, stays):
+            assert f"task {task.task_id} does not stop" in worker.log
+            assert gator.find(task.task_id).status_name == "running"
         files.let_go()
-        assert ended(gator, stuck.task_id).status_name == "success"
+        assert ended(gator, ends.task_id).status_name == "success"
         worker.send(signal.SIGTERM)
         assert worker.ends() == 0
-
-    def test_it_does_not_keep_a_worker_alive(self, gator, start, files):
-        stuck = gator.options(timeout=0.2).task(
-            rough_tasks.ignore_everything, files.started, files.until
-        )
-        worker = start("--burst")
-        assert worker.ends() == 0, worker.log
-        assert "releasing 1 tasks that still run" in worker.log
-        assert gator.find(stuck.task_id).status_name == "waiting"
+        record = gator.find(stays.task_id)
+        assert (record.status_name, record.reason, record.attempts) == ("failed", "timeout", 1)
+        assert "it did not stop, and ended with its worker" in record.error
 
 
 class TestStopping:

@@ -3,6 +3,7 @@
 Started as ``python -m alligator_sql.workers.runners.child FD`` with a socket to the parent.
 """
 
+import ctypes
 import logging
 import os
 import resource
@@ -24,6 +25,9 @@ from ...messages import Claim
 from ...outcomes import Outcome
 from ...tasks import Task
 from .wire import Channel, Words, dump_outcome, dump_payload, load_claim
+
+PR_SET_PDEATHSIG = 1
+"""What Linux calls the signal at the death of the parent."""
 
 
 class ChildContext(TaskContext):
@@ -122,6 +126,7 @@ def main(descriptor: int) -> None:
     # it to all. A handler and not SIG_IGN, which what a task starts would inherit.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_it_to_the_parent)
+    _die_with_the_parent()
     channel = Channel(socket.socket(fileno=descriptor))
     settings = channel.receive()
     if settings is None:
@@ -144,6 +149,12 @@ def main(descriptor: int) -> None:
 
 def _leave_it_to_the_parent(_number: int, _frame: FrameType | None) -> None:
     pass
+
+
+def _die_with_the_parent() -> None:
+    """Ask Linux for what the end of the channel brings elsewhere, once Python code runs again."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _receive(channel: Channel, claims: "SimpleQueue[Claim]") -> None:

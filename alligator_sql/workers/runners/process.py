@@ -17,16 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...context import TaskContext
-from ...exceptions import (
-    ChildDied,
-    Interrupted,
-    InvalidOptionError,
-    TaskCanceled,
-    TaskTimeout,
-)
+from ...exceptions import ChildDied, Interrupted, InvalidOptionError
+from ...execution import dead, given_up
 from ...gator import Gator
 from ...messages import Claim, Failure, Payload, Progress
-from ...outcomes import Canceled, Failed, Outcome, Released, Retry, Snoozed
+from ...outcomes import Outcome, Snoozed
 from ..interpreter import command
 from .base import Done, MakeContext
 from .thread import ThreadRunner
@@ -190,7 +185,7 @@ class Child:
     def run(self, claim: Claim, context: TaskContext) -> Outcome:
         """Run a claim, and return what became of it, whatever becomes of the child."""
         self._tasks += 1
-        retry: tuple[float, Payload] | None = None
+        last_will: tuple[float, Payload] | None = None
         with context.stopped_by(self._kill):
             with suppress(OSError):
                 self._channel.send({"claim": dump_claim(claim)})
@@ -198,9 +193,9 @@ class Child:
                 match words:
                     case {"ready": True}:
                         self._is_ready = True
-                    case {"started": timeout, "retry": last_will}:
+                    case {"started": timeout, "retry": retry}:
                         context.begin(context.id, timeout)
-                        retry = last_will and (last_will[0], load_payload(last_will[1]) or "")
+                        last_will = retry and (retry[0], load_payload(retry[1]) or "")
                     case {"progress": [percent, message]}:
                         context.said = Progress(percent, message)
                     case {"log": record}:
@@ -215,7 +210,9 @@ class Child:
         if context.interruption is None and not self._is_ready:
             logger.error("a child process did not start, task %s waits: %s", claim.id, _end(code))
             return Snoozed(NO_CHILD_PAUSE, ChildDied(_end(code)))
-        return _after_death(code, context.interruption, retry)
+        if context.interruption is None:
+            return dead(Failure("ChildDied", _end(code)), last_will)
+        return given_up(context.interruption, "its process was killed", last_will)
 
     def is_worn(self, limits: ChildLimits) -> bool:
         """Whether another one is to take its place."""
@@ -241,25 +238,6 @@ class Child:
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def _after_death(
-    code: int, why: Interrupted | None, retry: tuple[float, Payload] | None
-) -> Outcome:
-    match why:
-        case None:
-            failure = Failure("ChildDied", _end(code))
-        case TaskTimeout():
-            failure = Failure("TaskTimeout", f"{why}; its process was killed", reason="timeout")
-        case TaskCanceled():
-            failure = Failure("TaskCanceled", f"{why}; its process was killed", reason="canceled")
-            return Canceled(failure)
-        case _:
-            return Released()
-    if retry is None:
-        return Failed(failure)
-    delay, payload = retry
-    return Retry(delay, failure, payload)
 
 
 def _end(code: int) -> str:
