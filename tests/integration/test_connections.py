@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,7 +25,26 @@ from alligator_sql.workers.worker import Worker
 from tests.helpers import PATIENCE, Background, wait_until
 
 from . import tasks
+from .commands import environment
+from .processes import PROJECT
 
+SPAWN = """
+import sys
+from multiprocessing import get_context
+
+from tests.integration import preloaded
+
+if __name__ == "__main__":
+    done = sys.argv[1]
+    preloaded.serve(done, "parent")
+    spawn = get_context("spawn")
+    children = [spawn.Process(target=preloaded.serve, args=(done, f"child-{n}")) for n in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    sys.exit(max(child.exitcode for child in children))
+"""
 CHILDREN = 4
 TASKS_OF_A_CHILD = 100
 
@@ -195,6 +218,44 @@ class TestFork:
         assert _end_of(child) == 0
         gator.close()
         engine.dispose()
+
+
+class TestPreloaded:
+    """The gator is a global of an application that is loaded once and served by many."""
+
+    @pytest.fixture(params=["postgres18_dsn", "sqlite_dsn"])
+    def dsn(self, request) -> str:
+        return str(request.getfixturevalue(request.param))
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+    def test_children_that_are_forked_enqueue_and_run_workers(self, dsn, tmp_path):
+        done = str(tmp_path / "done")
+        self._run(dsn, f"from tests.integration import preloaded as p; p.preload({done!r}, 3)")
+        children = {f"child-{number}" for number in range(3)}
+        assert self._lines(done) == children | {"parent", "parent-again", "parent-at-last"}
+
+    def test_children_that_are_spawned_do_too(self, dsn, tmp_path):
+        done = str(tmp_path / "done")
+        program = tmp_path / "program.py"
+        program.write_text(SPAWN)
+        self._run(dsn, program, done)
+        assert self._lines(done) == {"parent", "child-0", "child-1"}
+
+    def _run(self, dsn: str, program: str | Path, *arguments: str) -> None:
+        ended = subprocess.run(
+            [sys.executable, *(["-c"] if isinstance(program, str) else []), program, *arguments],
+            env=environment(ALLIGATOR_CONN=dsn, PYTHONPATH=str(PROJECT)),
+            cwd=PROJECT, timeout=60, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        assert "Traceback" not in ended.stderr
+        with closing(Gator(dsn)) as gator:
+            assert gator.len() == 0
+
+    def _lines(self, done: str) -> set[str]:
+        lines = Path(done).read_text().split()
+        assert len(lines) == len(set(lines))  # none ran twice
+        return set(lines)
 
 
 def _forked(gator: Gator, number: int) -> int:
