@@ -7,21 +7,25 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from rich.console import Console
 from rich.markup import escape
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
+from alligator_sql.backends import scheme_of
 from alligator_sql.exceptions import AlligatorException
 from alligator_sql.gator import CONN_VARIABLE
+from alligator_sql.redaction import hide_password
 
 from .demo import Demo, DemoError
 from .files import find
 from .server import temporary_postgresql
 
 REPOSITORY = Path(__file__).parents[2]
+IN_SQL = ("postgresql", "sqlite")
+ELSEWHERE = ("redis", "rediss", "unix", "sqs")
+"""The stores that cannot hold the documents too: those are in SQLite then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,11 +53,15 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         if options.dsn is None:
             options.dsn = stack.enter_context(temporary_postgresql(console))
         else:
-            url = make_url(options.dsn).render_as_string(hide_password=True)
-            console.print(f"Using the database {escape(url)}.")
+            console.print(f"Using {escape(hide_password(options.dsn))}.")
+        documents = options.dsn
+        if scheme_of(options.dsn) in ELSEWHERE:
+            place = stack.enter_context(TemporaryDirectory(prefix="demo-"))
+            documents = f"sqlite:///{place}/documents.db"
         demo = Demo(
             console,
             options.dsn,
+            documents,
             options.folder,
             files,
             workers=options.workers,
@@ -74,8 +82,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--dsn",
-        help="postgresql://user@host/database or sqlite:///demo.db, to keep and look at, or 'env' "
-        f"for what ${CONN_VARIABLE} holds; default: a PostgreSQL that goes when the demo ends",
+        help="postgresql://user@host/database or sqlite:///demo.db, to keep and look at, "
+        "redis://host:6379/0 or sqs://us-west-2/ for the tasks alone, or 'env' for what "
+        f"${CONN_VARIABLE} holds; default: a PostgreSQL that goes when the demo ends",
     )
     parser.add_argument("--workers", type=int, default=2, help="worker processes (%(default)s)")
     parser.add_argument(
@@ -91,17 +100,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("to kill a worker takes a second one: --workers 2, or --no-kill")
     if options.dsn == "env":
         options.dsn = os.environ.get(CONN_VARIABLE, "")
-    if options.dsn is not None and not _is_sql(options.dsn):
-        parser.error("--dsn: give postgresql://user@host/database or sqlite:///demo.db")
+    if options.dsn is not None and scheme_of(options.dsn) not in (*IN_SQL, *ELSEWHERE):
+        parser.error(
+            "--dsn: give postgresql://user@host/database, sqlite:///demo.db, redis://host:6379/0 "
+            "or sqs://us-west-2/"
+        )
     options.folder = options.folder.resolve()
     return options
-
-
-def _is_sql(dsn: str) -> bool:
-    try:
-        return make_url(dsn).get_backend_name() in ("postgresql", "sqlite")
-    except ArgumentError:
-        return False
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

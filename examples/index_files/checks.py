@@ -5,25 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from alligator_sql import Gator
 
 from .files import Facts, examine
+from .ledgers import Totals
 from .models import Document
 from .producer import Enqueued
 
 NAMED: Final = 5
 """How many of the files that are wrong are named."""
-TOTALS: Final = """
-    select count(*) as tasks,
-           count(case when status in ('success', 'failed') then 1 end) as ended,
-           count(case when attempts - crashes > 1 then 1 end) as retried,
-           count(case when crashes > 0 then 1 end) as rescued
-      from alligator_all_tasks
-     where tags like :tag
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +34,19 @@ class Checker:
         engine: The application's engine.
         gator: For the queue.
         run: What the rows of the run are marked with.
-        tag: A pattern for the tags of its tasks.
+        totals: What became of its tasks.
         began: When it began, a Unix timestamp.
     """
 
-    def __init__(self, engine: Engine, gator: Gator, run: str, tag: str, began: float) -> None:
+    def __init__(
+        self, engine: Engine, gator: Gator, run: str, totals: Totals, began: float
+    ) -> None:
         self._gator = gator
+        self._totals = totals
         self._began = began
         with Session(engine) as session:
             found = session.scalars(select(Document).where(Document.run == run))
             self._rows = {row.id: row for row in found}
-            self._totals = session.execute(text(TOTALS), {"tag": tag}).one()
 
     def checks(self, enqueued: Enqueued, *, killed: bool) -> Iterator[Check]:
         """Yield one check after the other."""
@@ -59,7 +54,7 @@ class Checker:
         yield self._tasks(len(enqueued.documents))
         yield self._rollbacks(enqueued)
         if killed:
-            rescued = self._totals.rescued
+            rescued = sum(row.was_rescued for row in self._rows.values())
             yield Check(rescued > 0, f"{rescued} of the killed worker's tasks ran elsewhere")
 
     def _files(self, documents: dict[int, Path]) -> Check:
@@ -87,21 +82,24 @@ class Checker:
             return True
 
     def _tasks(self, committed: int) -> Check:
-        totals = self._totals
+        tasks, ended = self._totals.tasks, self._totals.ended
+        retried = sum(row.was_retried for row in self._rows.values())
         return Check(
-            totals.tasks == totals.ended == committed,
-            f"{totals.ended} of {committed} committed tasks came to an end, {totals.retried} of "
-            "them after a retry",
+            tasks == ended == committed,
+            f"{ended} of {committed} committed tasks came to an end, {retried} of them after a "
+            "retry",
         )
 
     def _rollbacks(self, enqueued: Enqueued) -> Check:
         """A task of which the queue knows nothing has never been in it, and never ran."""
-        stored = [task for task in enqueued.rolled_back if self._gator.find(task) is not None]
+        tasks = enqueued.rolled_back_tasks
+        stored = [task for task in tasks if self._gator.find(task) is not None]
         strangers = self._rows.keys() - enqueued.documents.keys()
+        ran = f"{len(stored)} of {len(tasks)} tasks that were rolled back ran, and "
         return Check(
             not stored and not strangers,
-            f"{len(stored)} of {len(enqueued.rolled_back)} tasks that were rolled back ran, and "
-            f"{len(strangers)} of their documents exist",
+            f"{ran if tasks else ''}{len(strangers)} of {enqueued.rolled_back} documents that "
+            "were rolled back exist",
         )
 
 

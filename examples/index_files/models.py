@@ -24,12 +24,26 @@ class Document(Base):
     """Which run of the demo made this row; its tasks have the same text as their tag."""
     path: Mapped[str]
     trouble: Mapped[str | None]
-    """What goes wrong in the first attempt: ``RAISES`` or ``HANGS``. The attempt that it
-    happens to removes it, so that it happens once."""
+    """What goes wrong in the first attempt: ``RAISES`` or ``HANGS``."""
+    trouble_met_by: Mapped[int | None]
+    """The worker process that it happened to, so that it happens once."""
     size: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
     line_count: Mapped[int | None]
     indexed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    indexed_by: Mapped[int | None]
+    """The worker process that found all this out."""
+
+    @property
+    def was_retried(self) -> bool:
+        """Whether it was indexed after an attempt that had failed."""
+        return self.trouble == RAISES and self.indexed_by is not None
+
+    @property
+    def was_rescued(self) -> bool:
+        """Whether another worker has indexed it than the one that hung."""
+        met_by, indexed_by = self.trouble_met_by, self.indexed_by
+        return self.trouble == HANGS and None not in (met_by, indexed_by) and met_by != indexed_by
 
 
 def connect(dsn: str) -> Engine:

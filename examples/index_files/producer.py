@@ -1,6 +1,11 @@
-"""The application: it adds documents, and with each the task that indexes it."""
+"""The application: it adds documents, and with each the task that indexes it.
 
-from collections.abc import Iterator, Sequence
+Where the tasks are in the same database, both are committed together. Where they are not, the
+tasks are sent after the commit: so none runs for a document that does not exist, but a crash
+in between leaves documents that nobody indexes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +14,7 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from alligator_sql import Gator
+from alligator_sql import Gator, Options, Task
 
 from .files import queue_of
 from .models import HANGS, RAISES, Document
@@ -33,10 +38,12 @@ class Enqueued:
 
     documents: dict[int, Path] = field(default_factory=dict)
     """The committed documents by their id."""
-    rolled_back: list[str] = field(default_factory=list)
-    """The ids of the tasks whose transactions were rolled back."""
-    hanging: tuple[int, str] | None = None
-    """The ids of the document and of the task that hangs until its worker is killed."""
+    rolled_back: int = 0
+    """How many documents were rolled back."""
+    rolled_back_tasks: list[str] = field(default_factory=list)
+    """The ids of the tasks that were rolled back with them."""
+    hanging: int | None = None
+    """The id of the document whose task hangs until its worker is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Producer:
 
     Args:
         engine: The application's engine.
-        gator: For the queue in the same database.
+        gator: For the queue.
         run: A text for the rows and the tasks of this run.
     """
 
@@ -60,6 +67,7 @@ class Producer:
         self._engine = engine
         self._gator = gator
         self._run = run
+        self._joins = gator.store.capabilities.transactional
         self._enqueued = Enqueued()
 
     def add_all(self, paths: Sequence[Path], *, hang: bool) -> Enqueued:
@@ -72,28 +80,41 @@ class Producer:
         return self._enqueued
 
     def _add(self, files: Sequence[File], *, roll_back: bool = False) -> None:
-        """Add documents and their tasks together, or nothing at all."""
+        """Add documents and their tasks, or nothing at all."""
         documents = [
             Document(run=self._run, path=_storable(file.path), trouble=file.trouble)
             for file in files
         ]
-        tasks = []
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
             session.add_all(documents)
             session.flush()  # gives them their ids
-            queue = self._gator.using(session)
-            for file, document in zip(files, documents, strict=True):
-                options = queue.options(
-                    queue=queue_of(file.path), retries=3, backoff=0.1, tags=[self._run]
-                )
-                tasks.append(options.task(index_file, document.id, str(file.path)))
+            if self._joins:
+                tasks = self._enqueue(self._gator.using(session).options, files, documents)
             if roll_back:
-                self._enqueued.rolled_back += [task.task_id for task in tasks]
+                self._enqueued.rolled_back += len(documents)
+                if self._joins:
+                    self._enqueued.rolled_back_tasks += [task.task_id for task in tasks]
                 raise ChangedItsMindError
-        for file, document, task in zip(files, documents, tasks, strict=True):
+        if not self._joins:
+            self._enqueue(self._gator.options, files, documents)
+        for file, document in zip(files, documents, strict=True):
             self._enqueued.documents[document.id] = file.path
             if file.trouble == HANGS:
-                self._enqueued.hanging = document.id, task.task_id
+                self._enqueued.hanging = document.id
+
+    def _enqueue(
+        self,
+        options: Callable[..., Options],
+        files: Sequence[File],
+        documents: Sequence[Document],
+    ) -> list[Task]:
+        # Tags are for reports, and only a store that can be asked for tasks has them.
+        tags = [self._run] if self._gator.store.capabilities.find else []
+        tasks = []
+        for file, document in zip(files, documents, strict=True):
+            queue = options(queue=queue_of(file.path), retries=3, backoff=0.1, tags=tags)
+            tasks.append(queue.task(index_file, document.id, str(file.path)))
+        return tasks
 
 
 def _chunks(paths: Sequence[Path], *, hang: bool) -> Iterator[list[File]]:

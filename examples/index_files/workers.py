@@ -12,6 +12,7 @@ from alligator_sql.gator import CONN_VARIABLE
 
 from .files import QUEUES
 from .interrupts import held_back
+from .tasks import DOCUMENTS_VARIABLE
 
 REPOSITORY: Final = Path(__file__).parents[2]
 LEASE: Final = 3.0
@@ -25,11 +26,12 @@ class Workers:
 
     Args:
         dsn: Where the tasks are.
+        documents: The database that the documents are in.
         concurrency: How many tasks each process runs at a time.
         log: The file for what they log.
     """
 
-    def __init__(self, dsn: str, concurrency: int, log: BinaryIO) -> None:
+    def __init__(self, dsn: str, documents: str, concurrency: int, log: BinaryIO) -> None:
         self._command = [
             sys.executable, "-m", "alligator_sql.cli", "worker",
             "--queues", ",".join(QUEUES),
@@ -43,7 +45,7 @@ class Workers:
             if not name.startswith("ALLIGATOR_")
         }
         # In the environment, because every user of the machine can read arguments with `ps`.
-        self._environment[CONN_VARIABLE] = dsn
+        self._environment |= {CONN_VARIABLE: dsn, DOCUMENTS_VARIABLE: documents}
         path = (str(REPOSITORY), self._environment.get("PYTHONPATH"))
         self._environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         self._running: dict[int, subprocess.Popen[bytes]] = {}
