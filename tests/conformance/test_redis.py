@@ -1,6 +1,8 @@
 """The conformance suite on Redis and Valkey."""
 
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ from alligator_sql.testing.conformance import BackendConformance, message
 from tests.helpers import wait_until
 from tests.redis_servers import RedisServer, advance, free_port
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "redis.md"
+
 
 class TestRedis(BackendConformance):
     @pytest.fixture
@@ -24,25 +28,6 @@ class TestRedis(BackendConformance):
     def advance(self, backend: Backend, seconds: float) -> None:
         assert isinstance(backend, RedisBackend)
         advance(backend, seconds)
-
-
-@pytest.fixture(scope="module")
-def cluster_server() -> Iterator[RedisServer]:
-    """A server that refuses what touches several slots at once."""
-    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-    with RedisServer("valkey", *options) as server:
-        with server.client() as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok")
-        yield server
-
-
-class TestCluster(TestRedis):
-    @pytest.fixture
-    def redis_dsn(self, cluster_server: RedisServer) -> Iterator[str]:
-        yield cluster_server.dsn()
-        with cluster_server.client() as client:
-            client.flushall()
 
     def test_a_batch_may_be_for_several_queues(
         self, backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
@@ -80,3 +65,53 @@ class TestCluster(TestRedis):
             assert backend.cancel(one.queue, one.task_id) == one.payload
         assert backend.canceled(worker, ids) == ids
         assert backend.canceled(worker, {sent[0].id}) == {sent[0].id}
+
+
+@pytest.fixture(scope="module")
+def cluster_server() -> Iterator[RedisServer]:
+    """A server that refuses what touches several slots at once."""
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with RedisServer("valkey", *options) as server:
+        with server.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok")
+        yield server
+
+
+class TestCluster(TestRedis):
+    @pytest.fixture
+    def redis_dsn(self, cluster_server: RedisServer) -> Iterator[str]:
+        yield cluster_server.dsn()
+        with cluster_server.client() as client:
+            client.flushall()
+
+
+class TestRights(TestRedis):
+    """With no more rights than the documentation asks for."""
+
+    @pytest.fixture
+    def redis_dsn(self, redis_server: RedisServer) -> Iterator[str]:
+        _, _, rest = DOCUMENT.read_text(encoding="utf-8").partition("```sh\nredis-cli ")
+        command, end, _ = rest.partition("```")
+        assert end
+        with redis_server.client() as client:
+            client.execute_command(*shlex.split(command.replace("\\\n", "")))
+            yield redis_server.dsn().replace("//", "//shop:secret@")
+            client.execute_command("ACL", "DELUSER", "shop")
+            client.flushall()
+
+    @pytest.fixture(autouse=True)
+    def clock(self, redis_server: RedisServer) -> Iterator[None]:
+        """Whoever moves the clock needs more rights."""
+        self.owner = RedisBackend(redis_server.dsn())
+        yield
+        self.owner.close()
+
+    def advance(self, backend: Backend, seconds: float) -> None:
+        advance(self.owner, seconds)
+
+    def test_the_settings_of_the_server_may_be_read(
+        self, backend: Backend, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        backend.open()
+        assert caplog.records == []
