@@ -17,6 +17,8 @@ from .troubles import is_full, is_passing, translated
 
 ATTEMPTS = 3
 """How often something is tried that may be repeated."""
+LAST_ATTEMPT = 5.0
+"""Seconds after the first attempt until which there is another: somebody waits for it."""
 LONGEST_PAUSE = 0.2
 """Seconds before another try at most."""
 _Value = TypeVar("_Value")
@@ -72,6 +74,7 @@ class Connections:
             QueueFull: The disk is full.
             StoreUnavailableError: The database has other trouble, or still has it.
         """
+        began = time.monotonic()
         number = 1
         while True:
             try:
@@ -79,7 +82,8 @@ class Connections:
             except StoreUnavailableError as error:
                 if is_full(error):
                     raise QueueFull(f"No room for more tasks. {error}") from error
-                if number == ATTEMPTS or not is_passing(error):
+                late = number == ATTEMPTS or time.monotonic() - began > LAST_ATTEMPT
+                if late or not is_passing(error):
                     raise
             number += 1
             time.sleep(random.uniform(0, LONGEST_PAUSE))
