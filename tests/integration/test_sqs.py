@@ -602,6 +602,11 @@ def test_after_almost_twelve_hours_a_message_is_let_go_with_a_warning(
     assert server.counts(mail) == (1, 0, 0)
 
 
+def test_a_lease_that_sqs_cannot_hold_is_refused(gator: Gator) -> None:
+    with pytest.raises(InvalidOptionError, match=r"lease=50000: .* 43200 s at most"):
+        Worker(gator, lease=50_000).run_forever()
+
+
 def test_a_message_that_is_delivered_twice_does_not_run_twice_in_one_process(
     server: SQSServer, backend: SQSBackend, mail: str
 ) -> None:
@@ -1018,7 +1023,8 @@ def test_nothing_is_lost_when_sqs_behaves_at_its_worst(
         server.fault(action, mistreat, times=60)
     for number in numbers:
         with_patience(partial(gator.task, tasks.append, str(done), number))
-    worker = Worker(gator, concurrency=4)
+    # What SQS gave out with an answer that got lost comes back when its time is over.
+    worker = Worker(gator, concurrency=4, lease=2.0)
     running = Background(worker.run_forever)
     wait_until(lambda: set(numbers) <= set(done.read_text().split() if done.exists() else ()))
     wait_until(lambda: server.counts(mail) == NOBODY)

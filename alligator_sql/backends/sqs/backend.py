@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from ...clock import SYSTEM_CLOCK, Clock
-from ...exceptions import PayloadError
+from ...exceptions import InvalidOptionError, PayloadError
 from ...messages import Claim, Message, Receipt, WorkerRecord
 from ...outcomes import Settlement
 from ..base import CAN_JOIN, Backend, report_stale
@@ -21,7 +21,7 @@ from ..capabilities import Capabilities
 from .batches import LARGEST_BATCH, Letter, letter
 from .connection import Connection
 from .envelopes import Envelope
-from .holding import Held, Holding
+from .holding import LONGEST_HOLD, Held, Holding
 from .queues import LARGEST_MESSAGE, Queue
 from .service import check_library
 from .settings import read
@@ -244,9 +244,14 @@ class SQSBackend(Backend):
         after a pause of more than ``ttl`` seconds: others may hold its tasks by now.
 
         Raises:
+            InvalidOptionError: The lease is longer than SQS hides a message.
             SchemaError: A queue is missing; names the command.
             StoreUnavailableError: SQS does not answer or refuses us.
         """
+        if worker.ttl > LONGEST_HOLD:
+            raise InvalidOptionError(
+                f"lease={worker.ttl:g}: SQS holds a task for {LONGEST_HOLD:g} s at most."
+            )
         opened = self._opened()
         now = self._clock.monotonic()
         beat = self._workers.get(worker.id)
