@@ -189,14 +189,19 @@ class Consumer:
         """
         self._runner.start()
         try:
-            while True:
-                if self._stopping and urgency() >= Urgency.RELEASE:
-                    return self._release_running()
-                if self._is_over():
-                    return not self._held or self._release_running()
-                self._turn()
+            settled = self._consume(urgency)
         finally:
             self._runner.stop()
+        # While the store has trouble, it may have claimed for us what we never heard of.
+        return settled and not self._failures
+
+    def _consume(self, urgency: Callable[[], Urgency]) -> bool:
+        while True:
+            if self._stopping and urgency() >= Urgency.RELEASE:
+                return self._release_running()
+            if self._is_over():
+                return not self._held or self._release_running()
+            self._turn()
 
     def _is_over(self) -> bool:
         if self._settlements or (self._held and not self._holds_only_stuck()):

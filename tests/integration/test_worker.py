@@ -13,6 +13,7 @@ import pytest
 
 from alligator_sql import Gator, Worker
 from alligator_sql.backends.locmem import LocalMemoryBackend
+from alligator_sql.backends.sql import SQLBackend
 from alligator_sql.constants import SUCCESS
 from alligator_sql.exceptions import InvalidOptionError, StoreUnavailableError
 from alligator_sql.lease import Lease
@@ -359,7 +360,28 @@ def test_what_the_next_incarnation_has_claimed_is_not_dropped_with_the_lease(mon
 
     monkeypatch.setattr("alligator_sql.workers.worker.Lease", Seen)
     gator = Gator("locmem://next-incarnation", backend_class=Losing)
-    gator.map(gates.quick, range(300))
+    names = [f"task {number:03}" for number in range(300)]
+    gator.map(gates.quick, names)
     Worker(gator, burst=True).run_forever()
     assert gator.backend.lost
-    assert sorted(set(gates.current.ran)) == list(range(300))
+    assert sorted(set(gates.current.ran)) == names
+
+
+def test_what_a_stopping_worker_holds_unknowingly_is_taken_back_at_once(sqlite_dsn) -> None:
+    class LosesAnswer(SQLBackend):
+        """Claims, and then the answer gets lost while the worker is told to stop."""
+
+        def claim(self, *arguments, **options):
+            super().claim(*arguments, **options)
+            worker.stop()
+            raise StoreUnavailableError("the answer is lost")
+
+    other = Gator(sqlite_dsn)
+    other.store.rescue(3)  # looks for tasks without a worker, too; not again for minutes
+    gator = Gator(sqlite_dsn, backend_class=LosesAnswer)
+    gator.task(gates.quick, "held")
+    worker = Worker(gator)
+    assert worker.run_forever() == 0
+    assert len(other.store.rescue(3)) == 1
+    other.close()
+    gator.close()
