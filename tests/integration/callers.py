@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
+from alligator_sql import current_task
 from alligator_sql.enqueuing import Joined, Options
 
 View = Joined | Options
@@ -76,6 +77,9 @@ class Caller(ABC):
 
     def task(self, view: View, *call: Any, **kwargs: Any) -> Any:
         return view.task(*call, **kwargs)
+
+    def complete(self, value: Any = None) -> None:
+        current_task().complete(self.connection, value)
 
     def map(self, view: View, *call: Any) -> int:
         return view.map(*call)
@@ -161,6 +165,9 @@ class AsyncCaller(Caller):
 
     def task(self, view: View, *call: Any, **kwargs: Any) -> Any:
         return self._await(view.atask(*call, **kwargs))
+
+    def complete(self, value: Any = None) -> None:
+        self._await(current_task().acomplete(self.connection, value))
 
     def map(self, view: View, *call: Any) -> int:
         return self._await(view.amap(*call))

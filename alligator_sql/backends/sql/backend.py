@@ -275,13 +275,13 @@ class SQLBackend(Backend):
         A repeatable read that began before somebody else wrote to the task, as a report of its
         progress does, is refused by PostgreSQL like any other write that comes too late.
         """
-        steps = self._settler.complete(settlement)
-        return joining.run(joining.unscoped(connection), steps, self._dialect.name)
+        joined, steps = joining.unscoped(connection), self._settler.complete(settlement)
+        return joining.run(joined, steps, self._dialect.name, begun_only=True)
 
     async def acomplete(self, settlement: Settlement, connection: Any) -> bool:
         """Persist a success in the transaction of an asynchronous connection."""
-        steps = self._settler.complete(settlement)
-        return await joining.arun(joining.unscoped(connection), steps, self._dialect.name)
+        joined, steps = joining.unscoped(connection), self._settler.complete(settlement)
+        return await joining.arun(joined, steps, self._dialect.name, begun_only=True)
 
     # Workers
 

@@ -62,8 +62,11 @@ def unscoped(connection: Any) -> Any:
     return connection
 
 
-def run(connection: Any, steps: Steps[T], dialect: str) -> T:
+def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = False) -> T:
     """Run ``steps`` in the transaction of a synchronous ``connection`` to a ``dialect`` database.
+
+    ``begun_only`` refuses a connection that has no transaction and would begin none, but
+    commit each statement at once.
 
     Raises:
         Unsupported: It is asynchronous, or leads to another kind of database.
@@ -78,6 +81,8 @@ def run(connection: Any, steps: Steps[T], dialect: str) -> T:
         return drive(steps, on_sqlite3(connection))
     if _is_a(connection, "psycopg", "Connection"):
         _check_dialect("postgresql", dialect)
+        if begun_only:
+            _check_begun(connection)
         return drive(steps, on_psycopg(connection))
     joined = connection if isinstance(connection, Connection) else connection.connection()
     _check_dialect(joined.dialect.name, dialect)
@@ -86,16 +91,21 @@ def run(connection: Any, steps: Steps[T], dialect: str) -> T:
         _check_transaction(driver)
         if not driver.in_transaction:
             joined.exec_driver_sql(BEGIN)
+    elif begun_only:
+        _check_begun(joined.connection.driver_connection)
     with replanned(joined):
         return drive(steps, on_sqlalchemy(joined))
 
 
-async def arun(connection: Any, steps: Steps[T], dialect: str) -> T:
+async def arun(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = False) -> T:
     """Do what :func:`run` does, on an asynchronous ``connection``."""
     if _is_a(connection, "psycopg", "AsyncConnection"):
         _check_dialect("postgresql", dialect)
+        if begun_only:
+            _check_begun(connection)
         return await adrive(steps, on_async_psycopg(connection))
-    return cast(T, await connection.run_sync(run, steps, dialect))
+    joined = await connection.run_sync(run, steps, dialect, begun_only=begun_only)
+    return cast(T, joined)
 
 
 def can_notify(connection: Any) -> bool:
@@ -120,6 +130,15 @@ def _check_dialect(given: str, wanted: str) -> None:
         raise Unsupported(
             f"The given connection leads to {given}, but the tasks are stored in {wanted}. Join a "
             "connection to the database of the queue."
+        )
+
+
+def _check_begun(connection: Any) -> None:
+    """Refuse a psycopg connection on which a statement would stand alone."""
+    if connection.autocommit and connection.info.transaction_status == 0:  # idle
+        raise Unsupported(
+            "The given PostgreSQL connection is in autocommit mode and has no transaction to join: "
+            "begin one first."
         )
 
 
