@@ -254,18 +254,44 @@ def test_a_task_whose_payload_is_gone_can_be_canceled(backend: RedisBackend) -> 
     assert backend.len("mail") == 0
 
 
-@pytest.mark.parametrize("spoil", [("DEL",), ("SET", "something else")])
-def test_a_running_task_that_others_removed_holds_up_no_rescue(
-    backend: RedisBackend, spoil: tuple[str, ...]
+SPOILED = (("DEL",), ("SET", "something else"))
+
+
+@pytest.mark.parametrize("how", ["rescue", "reconcile"])
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_a_running_task_that_others_removed_holds_up_no_others(
+    backend: RedisBackend, spoil: tuple[str, ...], how: str
 ) -> None:
     spoiled, sound = backend.enqueue([message(), message()])
     worker = worker_of(backend)
     assert len(backend.claim(["mail"], 2, worker)) == 2
     command, *value = spoil
     backend.connections.call([(command, keys.task("mail", spoiled.id.hex), *value)])
-    backend.leave(worker, holds=True)
-    assert backend.rescue(3) == [sound.id]
+    if how == "rescue":
+        backend.leave(worker, holds=True)
+        assert backend.rescue(3) == [sound.id]
+    else:
+        assert backend.reconcile(worker, set()) == [sound.id]
     assert backend.connections.call([("HLEN", keys.of("mail").running)]) == [0]
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_an_ended_task_that_others_removed_holds_up_no_pruning(
+    backend: RedisBackend, spoil: tuple[str, ...]
+) -> None:
+    spoiled, sound = sent = [message(task_id="again"), message()]
+    backend.enqueue(sent)
+    claims = backend.claim(["mail"], 2, worker_of(backend))
+    backend.ack([Settlement(claim, Succeeded()) for claim in claims])
+    advance(backend, 1)
+    command, *value = spoil
+    backend.connections.call([(command, keys.task("mail", spoiled.id.hex), *value)])
+    if command == "DEL":
+        assert not backend.enqueue([spoiled])[0].duplicate
+    assert backend.prune(0.0, 0.0) == 2
+    assert backend.find(str(sound.id)) is None
+    found = backend.find("again")
+    assert (found and found.status_name) == ("waiting" if command == "DEL" else None)
 
 
 # Memory

@@ -184,11 +184,22 @@ local function hold(id, worker, begins, now)
         now - (tonumber(known[7]) or now), expires_at and expires_at - now or false, known[9] }
 end
 
+-- Whether a task of `running` is still there. Should somebody have removed or overwritten it by
+-- hand, it runs no more, and holds up no others.
+local function is_running(id)
+    if redis.pcall('HGET', task_key(id), 'status') == STATUS.running then
+        return true
+    end
+    redis.call('HDEL', RUNNING, id)
+    redis.call('SREM', CANCELED, id)
+    return false
+end
+
 -- Remove a task and all that is known about it.
 local function forget(id)
     local task = task_key(id)
-    local key = redis.call('HGET', task, 'unique_key')
-    if key and redis.call('HGET', UNIQUE, key) == id then
+    local key = redis.pcall('HGET', task, 'unique_key')
+    if type(key) == 'string' and redis.call('HGET', UNIQUE, key) == id then
         redis.call('HDEL', UNIQUE, key)
     end
     redis.call('DEL', task)

@@ -8,7 +8,10 @@ for history, keep in pairs({ [SUCCESSFUL] = ARGV[1], [UNSUCCESSFUL] = ARGV[2] })
         'LIMIT', 0, limit - pruned)
     for _, id in ipairs(old) do
         redis.call('ZREM', history, id)
-        forget(id)
+        -- Whoever removed it by hand may have enqueued it anew: then it lives.
+        if redis.pcall('HEXISTS', task_key(id), 'finished_at') ~= 0 then
+            forget(id)
+        end
     end
     pruned = pruned + #old
 end

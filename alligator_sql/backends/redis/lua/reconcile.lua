@@ -9,7 +9,7 @@ local running = redis.call('HGETALL', RUNNING)
 local lost = {}
 for at = 1, #running, 2 do
     local id = running[at]
-    if running[at + 1] == worker and not held[id] then
+    if running[at + 1] == worker and not held[id] and is_running(id) then
         put_back(id, STATUS.waiting, nil, 1, now)
         lost[#lost + 1] = id
     end

@@ -44,12 +44,9 @@ for at = 1, #running, 2 do
         if #rescued == limit then
             return rescued -- the dead stay known until all of their tasks are taken back
         end
-        local known = redis.pcall('HGET', task_key(id), 'status')
-        if known == STATUS.running then
+        if is_running(id) then
             take_back(id, worker)
             rescued[#rescued + 1] = id
-        else
-            redis.call('HDEL', RUNNING, id) -- its hash was removed or overwritten
         end
     end
 end
