@@ -22,6 +22,7 @@ from alligator_sql.backends.sql.sqlite import SQLite
 from alligator_sql.backends.sql.statements import Statements
 from alligator_sql.backends.sql.tables import Names, build
 from alligator_sql.constants import SUCCESS, WAITING
+from alligator_sql.messages import Claim, Progress
 
 from .plans import MODES, Plan, Prepared
 
@@ -242,6 +243,48 @@ def test_a_hand_back(connection, mode):
     check_batch(Prepared(connection, "put_back", sql), values, mode)
 
 
+def test_a_hand_back_of_canceled_tasks(connection, mode):
+    """They are left by the statement that puts back, whose plan must not change for it."""
+    rows = [PutBack(task_id, lease, WAITING, None, 1) for task_id, lease in hold(connection)]
+    connection.execute("update alligator_tasks set canceled_at = now() where status = 6")
+    sql, values = statement(DIALECT.put_back(WORKER, rows))
+    plan = Prepared(connection, "put_back", sql).analyze(values, mode)
+    check(plan)
+    assert plan.root["Actual Rows"] == 0
+
+
+def test_the_search_for_canceled_tasks(connection, mode):
+    held = [task_id for task_id, _ in hold(connection)]
+    connection.execute("update alligator_tasks set canceled_at = now() where status = 6")
+    sql, values = statement(DIALECT.canceled(WORKER, held))
+    check_batch(Prepared(connection, "canceled", sql), values, mode)
+
+
+def test_a_completion(connection, mode):
+    (task_id, lease), *_ = hold(connection)
+    sql, values = statement(DIALECT.complete(WORKER, Ended(task_id, lease, SUCCESS, None, 0)))
+    plan = Prepared(connection, "complete", sql).analyze(values, mode)
+    check(plan)
+    assert plan.root["Actual Rows"] == 1
+    assert plan.visited("alligator_tasks") == 1, plan
+
+
+def test_the_begin_of_suspects(connection, mode):
+    claims = [claim(task_id, lease) for task_id, lease in hold(connection)]
+    sql, values = statement(DIALECT.begin(WORKER, claims))
+    check_batch(Prepared(connection, "begin", sql), values, mode)
+
+
+def test_a_report_of_progress(connection, mode):
+    said = {task_id: Progress(50.0, "half of it") for task_id, _ in hold(connection)}
+    sql, values = statement(DIALECT.report(WORKER, said))
+    check(Prepared(connection, "report", sql).explain(values, mode))
+
+
+def claim(task_id: UUID, lease: int) -> Claim:
+    return Claim(task_id, "all", "tests:f", "{}", lease, WORKER, 1, 0, 0.0)
+
+
 def check_batch(prepared: Prepared, values: dict[str, Any], mode: str) -> None:
     check(prepared.explain(values, mode))
     plan = prepared.analyze(values, mode)
@@ -265,7 +308,13 @@ def test_one_task_by_its_id(connection, mode):
     assert plan.visited("alligator_tasks") == 2
 
 
-@pytest.mark.parametrize("name", ["claim", "priorities", "claim_one", "end", "forget", "put_back"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("claim", "priorities", "claim_one", "begin", "end", "forget", "put_back"),
+        *("may_complete", "canceled", "report"),
+    ],
+)
 def test_sqlite_reads_no_table_from_end_to_end(sqlite_dsn, name):
     connection = sqlite3.connect(str(make_url(sqlite_dsn).database))
     sql = getattr(SQLite(Names()), f"_{name}")
