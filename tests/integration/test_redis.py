@@ -33,6 +33,7 @@ from tests.compat.tasks import add, note
 from tests.helpers import Background, wait_until
 from tests.proxy import Proxy
 from tests.redis_servers import RedisServer, advance
+from tests.tls import TLS
 
 from .tasks import append_slowly
 
@@ -675,6 +676,18 @@ def test_a_unix_socket_works(own_redis_server: RedisServer) -> None:
     gator = Gator(own_redis_server.socket_dsn)
     gator.task(add, 1, 2)
     assert gator.pop() == 3
+
+
+def test_tls_works_and_is_checked(server: RedisServer, tmp_path: Path) -> None:
+    with TLS(server.port, tmp_path) as tls:
+        dsn = f"rediss://127.0.0.1:{tls.port}/0"
+        gator = Gator(f"{dsn}?ssl_ca_certs={tls.certificate}")
+        gator.task(add, 1, 2)
+        Worker(gator, burst=True).run_forever()
+        assert gator.len() == 0
+        gator.close()
+        with pytest.raises(StoreUnavailableError, match=r"(?i)certificate verify failed"):
+            Gator(dsn).task(add, 1, 2)
 
 
 def test_async_code_enqueues_and_waits(redis_dsn: str) -> None:
