@@ -602,6 +602,27 @@ def test_after_almost_twelve_hours_a_message_is_let_go_with_a_warning(
     assert server.counts(mail) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_the_next_incarnation_of_a_worker_may_have_what_the_last_one_lost(
+    server: SQSServer, open_backend: Callable[..., SQSBackend], mail: str, is_told: bool
+) -> None:
+    clock = ManualClock()
+    backend = open_backend(clock=clock)
+    backend.enqueue([message()])
+    record = record_of()
+    assert backend.heartbeat(record, first=True)
+    [lost] = backend.claim(["mail"], 1, record.id, thorough=True)
+    for passing in (clock, server):
+        passing.advance(TTL + 1)
+    if is_told:  # else the worker has found it out by its own clock
+        assert not backend.heartbeat(record)
+    [again] = claim(backend)
+    assert (again.id, again.attempts) == (lost.id, 1)
+    assert settle(backend, [lost], Succeeded()) == set()
+    assert settle(backend, [again], Succeeded()) == {lost.id}
+    assert server.counts(mail) == NOBODY
+
+
 def test_a_lease_that_sqs_cannot_hold_is_refused(gator: Gator) -> None:
     with pytest.raises(InvalidOptionError, match=r"lease=50000: .* 43200 s at most"):
         Worker(gator, lease=50_000).run_forever()

@@ -68,7 +68,7 @@ class SQSBackend(Backend):
         check_library()
         self._settings = read(conn_string)
         self._clock = clock
-        self._holding = Holding(clock)
+        self._holding = Holding(clock, self._is_alive)
         self._workers: dict[UUID, _Beat] = {}
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -108,7 +108,7 @@ class SQSBackend(Backend):
     def _start_anew(self) -> None:
         """After a fork: connections, locks and what is held are the parent's."""
         self._lock = threading.Lock()
-        self._holding = Holding(self._clock)
+        self._holding = Holding(self._clock, self._is_alive)
         self._workers = {}
         self._open = None
         self._pid = os.getpid()
@@ -254,11 +254,11 @@ class SQSBackend(Backend):
             )
         opened = self._opened()
         now = self._clock.monotonic()
-        beat = self._workers.get(worker.id)
         if first:
             for queue in worker.queues:
                 _ = opened.queues[queue]
-        elif beat is None or now - beat.at > beat.ttl:
+            self._holding.forget_lost()
+        elif not self._is_alive(worker.id):
             self._workers.pop(worker.id, None)
             opened.receivers.leave(worker.id)
             return False
@@ -267,6 +267,10 @@ class SQSBackend(Backend):
             self._holding.extend(held, math.ceil(worker.ttl), opened.batches)
         self._workers[worker.id] = _Beat(now, worker.ttl)
         return True
+
+    def _is_alive(self, worker: UUID) -> bool:
+        beat = self._workers.get(worker)
+        return beat is not None and self._clock.monotonic() - beat.at <= beat.ttl
 
     def leave(self, worker: UUID, *, holds: bool) -> None:
         """Hand back what ``worker`` holds, and with the last one what nobody has claimed."""

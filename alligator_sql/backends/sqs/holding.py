@@ -66,14 +66,17 @@ class Holding:
     """What this process holds.
 
     A message that SQS delivers again while it is held here is not handed out twice: the new
-    handle takes the place of the old one.
+    handle takes the place of the old one. But what a worker held that has lost its lease is
+    anybody's, also the next incarnation's in this process.
 
     Args:
         clock: The clock of this machine.
+        is_alive: Tells whether a worker of this process has a lease.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, is_alive: Callable[[UUID], bool]) -> None:
         self._clock = clock
+        self._is_alive = is_alive
         self._lock = threading.Lock()
         self._held: dict[str, Held] = {}
 
@@ -81,7 +84,7 @@ class Holding:
         """Hold a message that was received; False when it was held already."""
         with self._lock:
             old = self._held.get(new.message_id)
-            if old is None or old.settled:
+            if old is None or old.settled or self._is_lost(old):
                 self._held[new.message_id] = new
                 return True
             old.handle, old.received, old.until = new.handle, new.received, new.until
@@ -116,10 +119,14 @@ class Holding:
                 if self.holds(held):
                     del self._held[held.message_id]
 
-    def clear(self) -> None:
-        """Hold nothing: after a fork all of it is the parent's."""
-        self._lock = threading.Lock()
-        self._held = {}
+    def forget_lost(self) -> None:
+        """Hold no longer what comes back from SQS to anybody, because its worker is no more."""
+        with self._lock:
+            held = list(self._held.values())
+        self.forget(one for one in held if self._is_lost(one) and not self.is_hidden(one))
+
+    def _is_lost(self, held: Held) -> bool:
+        return held.worker is not None and not self._is_alive(held.worker)
 
     def of(self, worker: UUID | None) -> list[Held]:
         """Return what ``worker`` holds, or nobody has claimed."""
