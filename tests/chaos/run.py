@@ -16,7 +16,7 @@ from .stores import STORES
 from .storm import WORKER, Storm
 
 PATIENCE: Final = 60.0
-"""Seconds that calm workers get for what is left."""
+"""Seconds that calm workers get for what is left, unless more are given."""
 SHOWN: Final = 10
 """Violations that are printed with all that is known of their task."""
 CONNECTION: Final = ("disconnect", "stall", "reset", "cut", "swallow", "lock")
@@ -92,6 +92,7 @@ def run(
     workers: int = 4,
     worker: tuple[str, ...] = WORKER,
     faults: tuple[str, ...] = (),
+    patience: float = PATIENCE,
     told: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Let chaos reign for ``seconds``, drain what is left, and check every promise."""
@@ -104,7 +105,7 @@ def run(
         with closing(storm):
             storm.rage(seconds)
             told("calm")
-            storm.drain(PATIENCE)
+            storm.drain(patience)
             told("drained")
         evidence = Evidence(
             list(journal.read(folder / "journal.jsonl")),

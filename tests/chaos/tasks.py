@@ -120,7 +120,7 @@ class Kind:
 
 _KEPT: Final = {"keep_result": True}
 KINDS: Final = {
-    "plain": Kind(plain, 40, _KEPT),
+    "plain": Kind(plain, 35, _KEPT),
     "forgotten": Kind(plain, 14),
     "urgent": Kind(plain, 5, {"priority": 10}),
     "delayed": Kind(plain, 5, {"delay_by": 0.5}),
@@ -131,7 +131,7 @@ KINDS: Final = {
     "discarding": Kind(discarding, 2, {"retries": 5}, failures=1),
     "snoozing": Kind(snoozing, 3, _KEPT),
     "completing": Kind(
-        completing, 0, _KEPT | {"retries": 1000, "backoff": 0.2}, needs_sql=True
+        completing, 5, _KEPT | {"retries": 1000, "backoff": 0.2}, needs_sql=True
     ),
 }  # fmt: skip
 
