@@ -254,19 +254,26 @@ class SQSBackend(Backend):
             )
         opened = self._opened()
         now = self._clock.monotonic()
+        was_alive = self._is_alive(worker.id)
+        self._forget_lost(opened)
         if first:
             for queue in worker.queues:
                 _ = opened.queues[queue]
-            self._holding.forget_lost()
-        elif not self._is_alive(worker.id):
-            self._workers.pop(worker.id, None)
-            opened.receivers.leave(worker.id)
+        elif not was_alive:
             return False
         else:
             held = [*self._holding.of(worker.id), *self._holding.of(None)]
             self._holding.extend(held, math.ceil(worker.ttl), opened.batches)
         self._workers[worker.id] = _Beat(now, worker.ttl)
         return True
+
+    def _forget_lost(self, opened: Connection) -> None:
+        """Forget the workers that have lost their leases, and what they held and asked for."""
+        for worker in tuple(self._workers):
+            if not self._is_alive(worker):
+                self._workers.pop(worker, None)
+                opened.receivers.leave(worker)
+        self._holding.forget_lost()
 
     def _is_alive(self, worker: UUID) -> bool:
         beat = self._workers.get(worker)
