@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,18 @@ class TestDeaths:
         assert len(files.lines(files.done)) == 1
         for task in (forking, next_one):
             assert gator.find(task.task_id).status_name == "success"
+
+    def test_a_child_that_dies_without_a_task_fails_none(self, gator, start, files):
+        gator.task(tasks.append_pid, files.done)
+        worker = start(*PROCESSES)
+        files.wait_for_done(1)
+        (child,) = map(int, files.lines(files.done))
+        wait_until(lambda: gator.len() == 0)
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{child}").exists())  # the worker has waited for it
+        task = gator.task(tasks.append_pid, files.done)
+        assert ended(gator, task.task_id).status_name == "success", worker.log
+        assert len(set(files.lines(files.done))) == 2
 
     def test_a_child_that_cannot_start_fails_no_task(self, gator, start, files):
         task = gator.task(tasks.append, files.done, "ran")

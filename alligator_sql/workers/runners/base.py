@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 
 from ...context import TaskContext
 from ...exceptions import WorkerStopping
-from ...messages import Claim
-from ...outcomes import Outcome
+from ...execution import clean
+from ...messages import Claim, Failure
+from ...outcomes import Failed, Outcome
 
 logger = logging.getLogger(__name__)
 
 Perform = Callable[[Claim, TaskContext], Outcome]
-"""Runs a claim in its context and returns its outcome; never raises."""
+"""Runs a claim in its context and returns its outcome."""
 Done = Callable[[Claim, Outcome, float], None]
 """Gets a claim, its outcome and the seconds that it took, on any thread."""
 MakeContext = Callable[[Claim], TaskContext]
@@ -59,6 +60,14 @@ class Runner(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Give back threads and processes, once they have nothing to run."""
+
+
+def broken(claim: Claim, error: BaseException) -> Outcome:
+    """Return the outcome of a claim that could not be run as it should: no place is lost by it."""
+    logger.error("task %s could not be run", claim.id, exc_info=error)
+    return Failed(
+        Failure(type(error).__name__, clean(f"The task could not be run: {error}")), error
+    )
 
 
 def is_stuck(context: TaskContext) -> bool:

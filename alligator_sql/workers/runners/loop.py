@@ -13,11 +13,11 @@ from ... import coroutines
 from ...context import TaskContext
 from ...messages import Claim
 from ...outcomes import Outcome
-from .base import Done, MakeContext, Perform, Runner, is_stuck, tell_stuck
+from .base import Done, MakeContext, Perform, Runner, broken, is_stuck, tell_stuck
 from .thread import ThreadRunner
 
 PerformAsync = Callable[[Claim, TaskContext], Awaitable[Outcome]]
-"""Runs a claim on the loop that calls it, and returns its outcome; never raises."""
+"""Runs a claim on the loop that calls it, and returns its outcome."""
 
 
 class LoopRunner(Runner):
@@ -117,7 +117,10 @@ class LoopRunner(Runner):
 
     async def _run(self, claim: Claim, context: TaskContext) -> None:
         started = time.perf_counter()
-        outcome = await self._perform(claim, context)
+        try:
+            outcome = await self._perform(claim, context)
+        except BaseException as error:
+            outcome = broken(claim, error)
         with self._lock:
             self._running.pop(context, None)
             self._stuck.pop(context, None)

@@ -215,9 +215,10 @@ class Child:
         return given_up(context.interruption, "its process was killed", last_will)
 
     def is_worn(self, limits: ChildLimits) -> bool:
-        """Whether another one is to take its place."""
+        """Whether another one is to take its place; it may have died without a task, too."""
         return (
             not self._is_alive
+            or self._process.returncode is not None
             or 0 < limits.tasks <= self._tasks
             or 0 < limits.memory < self._memory
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ...context import TaskContext
 from ...messages import Claim
-from .base import Done, MakeContext, Perform, Runner, is_stuck, tell_stuck
+from .base import Done, MakeContext, Perform, Runner, broken, is_stuck, tell_stuck
 
 
 class ThreadRunner(Runner):
@@ -102,7 +102,10 @@ class ThreadRunner(Runner):
             while (found := self._next(thread)) is not None:
                 claim, context = found
                 started = time.perf_counter()
-                outcome = self._perform(claim, context)
+                try:
+                    outcome = self._perform(claim, context)
+                except BaseException as error:
+                    outcome = broken(claim, error)
                 self._done(claim, outcome, time.perf_counter() - started)
                 if not self._is_over(thread):
                     return
