@@ -31,6 +31,10 @@ class Proxy:
         """Set once something was swallowed."""
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def lead_to(self, port: int) -> None:
+        """Lead new connections to another server, as a name does after a failover."""
+        self._target = port
+
     def swallow(self, *directions: Direction) -> None:
         """Lose what is said in ``directions`` from now on; nothing to lose no more."""
         self.swallowing.clear()

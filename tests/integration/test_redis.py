@@ -29,7 +29,7 @@ from alligator_sql.exceptions import (
 from alligator_sql.messages import Moment, Progress, WorkerRecord
 from alligator_sql.outcomes import Canceled, Failed, Released, Settlement, Succeeded
 from alligator_sql.testing.conformance import FAILURE, message
-from tests.compat.tasks import add, note
+from tests.compat.tasks import add, journal, note
 from tests.helpers import Background, wait_until
 from tests.proxy import Proxy
 from tests.redis_servers import RedisServer, advance
@@ -553,6 +553,39 @@ def test_a_worker_in_a_bad_network_runs_each_task_once(
     assert near.store.connections.call([("HLEN", keys.of("all").running)]) == [0]  # type: ignore[attr-defined]
     far.close()
     assert "the store has trouble, trying on" in caplog.text
+
+
+def test_a_failover_to_another_server_loses_nothing(
+    proxy: Proxy, server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "BATCH", 10)  # so that a batch takes a transaction
+    done = tmp_path / "done"
+    done.touch()
+    far = Gator(f"redis://127.0.0.1:{proxy.port}/0")
+    producer = Gator(f"redis://127.0.0.1:{proxy.port}/0")
+    worker = Worker(far, concurrency=4)
+    with RedisServer("valkey") as successor, successor.client() as new, server.client() as old:
+        old.config_set("repl-diskless-sync-delay", "0")
+        new.replicaof("127.0.0.1", str(server.port))
+        wait_until(lambda: new.info("replication")["master_link_status"] == "up")
+        for line in range(100):
+            producer.task(append_slowly, str(done), str(line))
+        thread = Background(worker.run_forever)
+        wait_until(lambda: worker.tasks_complete >= 20)
+        old.execute_command("FAILOVER", "TO", "127.0.0.1", successor.port, "TIMEOUT", 10_000)
+        wait_until(lambda: new.info("replication")["role"] == "master")
+        wait_until(lambda: old.info("replication")["role"] == "slave")
+        assert worker.tasks_complete < 100
+        proxy.lead_to(successor.port)  # the connections to the former primary are left open
+        journal.clear()
+        assert producer.map(note, range(30)) == 30
+        wait_until(lambda: worker.tasks_complete == 130)
+        worker.stop()
+        thread.result()
+        assert sorted(map(int, done.read_text().split())) == list(range(100))
+        assert sorted(journal) == list(range(30))
+        far.close()
+        producer.close()
 
 
 def test_a_replica_is_no_place_for_tasks_until_it_is_promoted(server: RedisServer) -> None:

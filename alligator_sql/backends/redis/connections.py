@@ -158,7 +158,9 @@ class Connections:
             connection.disconnect()
             raise
         self._idle.append((connection, time.monotonic()))
-        for answer in answers:
+        # What was sent in a transaction has its answers in the last one.
+        executed = answers[-1] if commands[-1][0] == "EXEC" else None
+        for answer in (*answers, *(executed if isinstance(executed, list) else ())):
             if isinstance(answer, RedisError) and _is_passing(answer):
                 # After a failover the name of the host may lead to another server.
                 self._disconnect_idle()
