@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from tests.helpers import wait_until
 from tests.proxy import Proxy
 
 from .journal import VARIABLE, Journal, Struck, now
@@ -25,8 +26,9 @@ from .stores import Store
 LEASE: Final = 2.0
 """Seconds of a worker's lease."""
 GRACE: Final = 2.0
-PATIENCE: Final = 20.0
-"""Seconds beyond its grace in which a process has to end that was told to."""
+PATIENCE: Final = 30.0
+"""Seconds in which the first task has to run, and in which a process has to end, beyond its grace,
+that was told to."""
 PAUSE: Final = 1.0
 """Seconds between two faults, on average."""
 PROJECT: Final = Path(__file__).parents[2]
@@ -148,7 +150,8 @@ class Storm:
         self._store = store
         self._random = Random(seed)
         self._faults = faults or (*PROCESS_FAULTS, *store.faults)
-        self._journal = Journal(folder / "journal.jsonl")
+        self._path = folder / "journal.jsonl"
+        self._journal = Journal(self._path)
         self._told = told
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
@@ -172,7 +175,8 @@ class Storm:
         return [problem for process in self._all() for problem in process.problems]
 
     def rage(self, seconds: float) -> None:
-        """Do random things for ``seconds``, then undo what lasts."""
+        """Do random things for ``seconds``, once a first task has run, then undo what lasts."""
+        wait_until(lambda: '["Ran"' in self._path.read_text(), PATIENCE)
         ends_at = time.monotonic() + seconds
         next_at = time.monotonic()
         while (moment := time.monotonic()) < ends_at:

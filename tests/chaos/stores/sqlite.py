@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Final
 
 from alligator_sql.backends.sql import schema
 
-from . import triggers
-from .base import Change, End, Store
+from . import databases
+from .databases import Database
 
 PATIENCE: Final = 60.0
 """Seconds to wait for the lock."""
 
 
-class SQLiteStore(Store):
+class SQLiteStore(Database):
     """A file with ``synchronous = full``, which the backend sets."""
 
     name: ClassVar[str] = "sqlite"
@@ -27,8 +27,8 @@ class SQLiteStore(Store):
         self._folder = Path(tempfile.mkdtemp(prefix="gator-"))
         self._path = self._folder / "tasks.db"
         schema.upgrade(self.dsn())
-        for statement in triggers.sqlite():
-            self._execute(statement)
+        for statement in databases.sqlite():
+            self.execute(statement)
         self._locking: sqlite3.Connection | None = None
 
     def dsn(self, port: int | None = None) -> str:
@@ -37,7 +37,7 @@ class SQLiteStore(Store):
 
     def stamp(self) -> str:
         """Return version and journal mode."""
-        (mode,) = self._execute("pragma journal_mode")[0]
+        (mode,) = self.execute("pragma journal_mode")[0]
         return f"SQLite {sqlite3.sqlite_version}, journal mode {mode}"
 
     def lock(self) -> None:
@@ -52,26 +52,6 @@ class SQLiteStore(Store):
             self._locking.close()
             self._locking = None
 
-    def unfinished(self) -> int:
-        """Return how many live tasks there are."""
-        return int(self._execute("select count(*) from alligator_tasks")[0][0])
-
-    def changes(self) -> list[Change]:
-        """Return what the triggers have written."""
-        return list(map(triggers.change_of, self._execute(triggers.CHANGES)))
-
-    def ends(self) -> dict[str, End]:
-        """Return the rows of the tasks, live and finished."""
-        return dict(map(triggers.end_of, self._execute(triggers.ENDS)))
-
-    def orders(self) -> set[str]:
-        """Return the rows of the application."""
-        return {row[0] for row in self._execute("select id from chaos_orders")}
-
-    def effects(self) -> list[str]:
-        """Return the effects."""
-        return [row[0] for row in self._execute("select task from chaos_effects")]
-
     def close(self) -> None:
         """Remove the file."""
         self.unlock()
@@ -80,6 +60,7 @@ class SQLiteStore(Store):
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
 
-    def _execute(self, statement: str) -> list[tuple[Any, ...]]:
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement in a transaction of its own, and return its rows."""
         with closing(self._connect()) as connection:
             return connection.execute(statement).fetchall()

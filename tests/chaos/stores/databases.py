@@ -3,22 +3,23 @@
 They run in the transaction that they tell of, whoever began it.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from uuid import UUID
 
-from .base import Change, End, State
+from .base import Change, End, State, Store
 
-TABLES: Final = (
+_TABLES: Final = (
     "create table chaos_orders (id text primary key)",
     "create table chaos_effects (task text not null)",
 )
 """What the application of the tests has in the same database."""
-CHANGES: Final = """
+_CHANGES: Final = """
     select at, task, status, lease, worker, attempts, crashes, reason from chaos_changes
      order by seq
 """
-ENDS: Final = """
+_ENDS: Final = """
     select id, status, lease, worker_id, attempts, crashes, null, null, null from alligator_tasks
     union all
     select f.id, status, lease, worker_id, attempts, crashes, reason,
@@ -33,7 +34,7 @@ _LOG: Final = "insert into chaos_changes (task, status, lease, worker, attempts,
 
 def postgresql() -> Iterator[str]:
     """Yield the statements that set the witness up in PostgreSQL."""
-    yield from TABLES
+    yield from _TABLES
     yield """
         create table chaos_changes (
             seq bigint generated always as identity,
@@ -57,7 +58,7 @@ def postgresql() -> Iterator[str]:
 
 def sqlite() -> Iterator[str]:
     """Yield the statements that set the witness up in SQLite."""
-    yield from TABLES
+    yield from _TABLES
     yield """
         create table chaos_changes (
             seq integer primary key autoincrement,
@@ -85,16 +86,37 @@ def _differs(operator: str) -> str:
     return " or ".join(f"old.{name} {operator} new.{name}" for name in _STATE)
 
 
-def change_of(row: tuple[Any, ...]) -> Change:
-    """Return the change in a row that ``CHANGES`` has found."""
-    at, task, *state = row
-    return Change(at, _hex(task), _state(state))
+class Database(Store):
+    """A store whose witness are triggers."""
 
+    @abstractmethod
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement in a transaction of its own, and return its rows."""
 
-def end_of(row: tuple[Any, ...]) -> tuple[str, End]:
-    """Return task and end in a row that ``ENDS`` has found."""
-    task, *state, error, result = row
-    return _hex(task), End(_state(state), error, result)
+    def unfinished(self) -> int:
+        """Return how many live tasks there are."""
+        return int(self.execute("select count(*) from alligator_tasks")[0][0])
+
+    def changes(self) -> list[Change]:
+        """Return what the triggers have written."""
+        return [
+            Change(at, _hex(task), _state(state)) for at, task, *state in self.execute(_CHANGES)
+        ]
+
+    def ends(self) -> dict[str, End]:
+        """Return the rows of the tasks, live and finished."""
+        return {
+            _hex(task): End(_state(state), error, result)
+            for task, *state, error, result in self.execute(_ENDS)
+        }
+
+    def orders(self) -> set[str]:
+        """Return the rows of the application."""
+        return {row[0] for row in self.execute("select id from chaos_orders")}
+
+    def effects(self) -> list[str]:
+        """Return the effects."""
+        return [row[0] for row in self.execute("select task from chaos_effects")]
 
 
 def _state(fields: Iterable[Any]) -> State:
