@@ -13,12 +13,13 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers check bench bench-quick wheel clean
+.PHONY: help demo test lint types layers check chaos bench bench-quick wheel clean
 
 help:
 	@echo "make demo          see it work (ARGS=... for its options)"
 	@echo "make test          run the tests (ARGS=... for pytest)"
 	@echo "make check         lint, types, layers and tests"
+	@echo "make chaos         kill, stop and cut off workers and stores (ARGS=\"--store redis\")"
 	@echo "make bench         measure; bench-quick takes a minute"
 	@echo "make wheel         build sdist and wheel into dist/"
 	@echo "make clean         remove all that make has made"
@@ -52,6 +53,9 @@ layers: $(READY)
 	$(BIN)/lint-imports --no-logo
 
 check: lint types layers test
+
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
