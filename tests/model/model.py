@@ -25,7 +25,7 @@ from alligator_sql.constants import (
     SUCCESS,
     WAITING,
 )
-from alligator_sql.messages import Claim, Message, Payload
+from alligator_sql.messages import Claim, Message, Payload, Progress
 from alligator_sql.outcomes import (
     Canceled,
     Failed,
@@ -55,6 +55,7 @@ class Task:
     has_begun: bool = False
     is_suspect: bool = False
     is_unwanted: bool = False
+    progress: Progress | None = None
     finished_at: float | None = None
     reason: str | None = None
 
@@ -71,7 +72,6 @@ class Task:
 class Model:
     """A store of tasks."""
 
-    max_crashes: int
     now: float = 0.0
     tasks: dict[UUID, Task] = field(default_factory=dict)
     leases: dict[UUID, float] = field(default_factory=dict)
@@ -125,6 +125,11 @@ class Model:
         task.lease += 1
         task.has_begun = begins and not task.is_suspect
 
+    def hold_one(self, task: Task, worker: UUID) -> None:
+        """Hold a task for somebody who named it, and starts it at once."""
+        task.is_suspect = False
+        self.hold(task, worker, begins=True)
+
     def holds(self, claim: Claim) -> Task | None:
         """Return the task of ``claim`` if its fence holds."""
         task = self.tasks.get(claim.id)
@@ -149,9 +154,14 @@ class Model:
             self._apply(task, settlement.outcome, settlement.seconds)
         return task is not None
 
-    def complete(self, settlement: Settlement) -> bool:
-        """The same in the transaction of a caller, which a worker without a lease may not."""
-        return self.is_alive(settlement.claim.worker) and self.settle(settlement)
+    def may_complete(self, claim: Claim) -> bool:
+        """Whether an outcome counts in a transaction of the caller: not without a lease."""
+        return self.holds(claim) is not None and self.is_alive(claim.worker)
+
+    def report(self, worker: UUID, task_id: UUID, progress: Progress) -> None:
+        for task in self.held(worker):
+            if task.message.id == task_id:
+                task.progress = progress
 
     def _apply(self, task: Task, outcome: Outcome, seconds: float | None) -> None:
         task.has_begun = task.has_begun or seconds is not None
@@ -176,6 +186,7 @@ class Model:
     def _end(self, task: Task, status: int, reason: str | None = None) -> None:
         task.status, task.reason, task.finished_at = status, reason, self.now
         task.is_suspect = task.is_unwanted = False
+        task.progress = None
 
     def _put_back(
         self, task: Task, status: int, delay: float | None, *, is_suspect: bool = False
@@ -186,6 +197,7 @@ class Model:
             return
         task.status, task.worker = status, None
         task.has_begun, task.is_suspect = False, is_suspect
+        task.progress = None
         if delay is not None:
             task.run_at = self.now + delay
 
@@ -210,7 +222,7 @@ class Model:
             self._apply(task, Released(), None)
         return {task.message.id for task in lost}
 
-    def rescue(self) -> set[UUID]:
+    def rescue(self, max_crashes: int) -> set[UUID]:
         """Take back what dead workers held."""
         lost = [
             task
@@ -218,16 +230,16 @@ class Model:
             if task.status == RUNNING and task.worker and not self.is_alive(task.worker)
         ]
         for task in lost:
-            self._rescue(task)
+            self._rescue(task, max_crashes)
         return {task.message.id for task in lost}
 
-    def _rescue(self, task: Task) -> None:
+    def _rescue(self, task: Task, max_crashes: int) -> None:
         if not task.has_begun:
             task.attempts -= 1
             self._put_back(task, WAITING, None, is_suspect=True)
             return
         task.crashes += 1
-        if task.crashes >= self.max_crashes:
+        if task.crashes >= max_crashes and not task.is_unwanted:
             self._end(task, FAILED, "quarantined")
         else:
             self._put_back(task, WAITING, None)

@@ -10,6 +10,7 @@ from typing import Protocol
 from alligator_sql.backends import Backend
 from alligator_sql.backends.locmem import LocalMemoryBackend
 from alligator_sql.backends.sql import SQLBackend
+from alligator_sql.outcomes import Settlement
 from alligator_sql.testing.clock import ManualClock, advance
 from tests.postgres_servers import empty
 
@@ -32,6 +33,10 @@ class Store(Protocol):
         """Let time pass."""
         ...
 
+    def complete(self, settlement: Settlement, *, commits: bool) -> bool:
+        """Complete a task in a transaction of the caller, and commit or roll back."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -50,6 +55,9 @@ class LocalMemoryStore:
 
     def advance(self, seconds: float) -> None:
         self._clock.advance(seconds)
+
+    def complete(self, settlement: Settlement, *, commits: bool) -> bool:
+        raise NotImplementedError("It declares no transactions.")
 
     def close(self) -> None:
         """Leave it to the end of the process."""
@@ -70,6 +78,14 @@ class SQLStore:
 
     def advance(self, seconds: float) -> None:
         advance(self._processes[0], seconds)
+
+    def complete(self, settlement: Settlement, *, commits: bool) -> bool:
+        backend = self._processes[0]
+        with backend.engine.connect() as connection:
+            completed = backend.complete(settlement, connection)
+            if commits:
+                connection.commit()
+            return completed
 
     def close(self) -> None:
         for backend in self._processes:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from hypothesis import HealthCheck, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
-    consumes,
+    initialize,
     invariant,
     multiple,
     precondition,
@@ -25,7 +26,15 @@ from hypothesis.stateful import (
 from alligator_sql.backends import Backend
 from alligator_sql.constants import CANCELED, FAILED, SUCCESS
 from alligator_sql.ids import new_id
-from alligator_sql.messages import Claim, Failure, Message, Moment, TaskRecord, WorkerRecord
+from alligator_sql.messages import (
+    Claim,
+    Failure,
+    Message,
+    Moment,
+    Progress,
+    TaskRecord,
+    WorkerRecord,
+)
 from alligator_sql.outcomes import (
     Canceled,
     Failed,
@@ -45,7 +54,6 @@ STEP = 100.0
 TTL = 350.0
 KEEP_SUCCESS, KEEP_FAILED = 150.0, 450.0
 TOLERANCE = 40.0
-MAX_CRASHES = 3
 
 WORKERS = ("ann", "bob", "cleo")
 QUEUES = ("mail", "pictures")
@@ -63,6 +71,8 @@ outcomes = st.one_of(
     st.just(Released()),
 )
 seconds = st.sampled_from([None, 1.0])
+picks = st.integers(0, 5)
+max_crashes = st.sampled_from([3, 1])
 
 
 class Tasks(RuleBasedStateMachine):
@@ -70,15 +80,15 @@ class Tasks(RuleBasedStateMachine):
 
     ids = Bundle("ids")
     claims = Bundle("claims")
-    settled = Bundle("settled")
 
     def __init__(self, opened: AbstractContextManager[stores.Store]) -> None:
         super().__init__()
         self._stack = ExitStack()
         self.store = self._stack.enter_context(opened)
-        self.model = Model(MAX_CRASHES)
+        self.model = Model()
         self.backends = {name: self.store.process() for name in WORKERS}
         self.incarnations: dict[str, UUID] = {}
+        self.given: list[Claim] = []
         self.known: dict[UUID, TaskRecord | None] = {}
         for name in WORKERS:
             self._join(name)
@@ -90,6 +100,14 @@ class Tasks(RuleBasedStateMachine):
     def backend(self) -> Backend:
         return self.backends[WORKERS[0]]
 
+    @initialize(target=ids, limit=st.integers(1, 3), begins=st.booleans())
+    def begin_with_some_tasks(self, limit, begins):
+        """Most of the life of a task comes after its claim."""
+        first = self._enqueue([_message("mail", str(number)) for number in range(3)])
+        self._compare_all()
+        self._claim("ann", QUEUES, limit, begins=begins)
+        return multiple(*first)
+
     # Producers
 
     @rule(
@@ -97,33 +115,18 @@ class Tasks(RuleBasedStateMachine):
         count=st.integers(1, 3),
         queue=queues,
         priority=st.sampled_from([0, 5, -5]),
-        delay=delays,
-        expires=st.sampled_from([None, 150.0]),
+        due=delays.map(Moment),
+        expires=st.sampled_from([None, Moment(150.0)]),
         unique_key=st.sampled_from([None, None, "a key"]),
     )
-    def enqueue(self, count, queue, priority, delay, expires, unique_key):
-        messages = [
-            Message(
-                id=(task_id := new_id()),
-                task_id=str(task_id),
-                queue=queue,
-                func="tests.tasks:send",
-                payload=f"payload {number}",
-                priority=priority,
-                due=Moment(delay),
-                expires=None if expires is None else Moment(expires),
-                unique_key=unique_key,
-            )
-            for number in range(count)
-        ]
-        self._enqueue(messages)
-        return multiple(*(message.id for message in messages))
+    def enqueue(self, count, queue, **options):
+        return multiple(*self._enqueue([_message(queue, str(n), **options) for n in range(count)]))
 
     @rule(task_id=ids, queue=queues)
     def enqueue_again(self, task_id, queue):
         self._enqueue([Message(task_id, str(task_id), queue, "tests.tasks:send", "again")])
 
-    def _enqueue(self, messages: Sequence[Message]) -> None:
+    def _enqueue(self, messages: Sequence[Message]) -> list[UUID]:
         receipts = self.backend.enqueue(messages)
         existing = [self.model.enqueue(message) for message in messages]
         assert [receipt.duplicate for receipt in receipts] == [one is not None for one in existing]
@@ -131,6 +134,7 @@ class Tasks(RuleBasedStateMachine):
             (receipt,) = receipts
             assert (receipt.id, receipt.payload) == (existing[0].message.id, existing[0].payload)
         self.known.update(dict.fromkeys(message.id for message in messages))
+        return [message.id for message in messages]
 
     # Workers
 
@@ -143,21 +147,35 @@ class Tasks(RuleBasedStateMachine):
         is_new_process=st.booleans(),
     )
     def claim(self, name, names, limit, begins, is_new_process):
-        begins = begins or not self.backend.capabilities.interrupt
         if is_new_process:
             self.backends[name] = self.store.process()
+        exactly = is_new_process or self.store.is_exact
+        return multiple(*self._claim(name, names, limit, begins=begins, exactly=exactly))
+
+    def _claim(
+        self,
+        name: str,
+        names: Sequence[str],
+        limit: int,
+        *,
+        begins: bool,
+        exactly: bool = True,
+    ) -> list[Claim]:
         worker = self.incarnations[name]
         claims = self.backends[name].claim(names, limit, worker, thorough=True, begins=begins)
         due = [task for queue in names for task in self._in_order(self.model.due(queue, worker))]
         taken = [self.model.tasks.get(claim.id) for claim in claims]
-        if self.store.is_exact or is_new_process:
+        if exactly:
             assert taken == due[:limit]
         else:
             assert taken == [task for task in due if task in taken]
             assert bool(due) == bool(taken)
             assert len(taken) <= limit
-        self._hold(claims, worker, begins=begins)
-        return multiple(*claims)
+        for claim in claims:
+            task = self.model.tasks[claim.id]
+            self.model.hold(task, worker, begins=begins)
+            self._compare_claim(claim, task)
+        return claims
 
     def _in_order(self, tasks: list[Task]) -> list[Task]:
         """Sort by priority, due time and id; the model knows the time less exactly."""
@@ -175,47 +193,71 @@ class Tasks(RuleBasedStateMachine):
         claim = self.backends[name].claim_one("", str(task_id), worker)
         task = self.model.tasks.get(task_id)
         assert (claim is not None) == (task is not None and task.is_waiting)
-        claims = [] if claim is None else [claim]
-        self._hold(claims, worker, begins=True)
-        return multiple(*claims)
-
-    def _hold(self, claims: Sequence[Claim], worker: UUID, *, begins: bool) -> None:
-        for claim in claims:
-            task = self.model.tasks[claim.id]
-            self.model.hold(task, worker, begins=begins)
-            assert (claim.queue, claim.payload) == (task.message.queue, task.payload)
-            assert (claim.lease, claim.worker) == (task.lease, worker)
-            assert (claim.attempts, claim.crashes) == (task.attempts, task.crashes)
-            assert claim.suspect == task.is_suspect
-            assert _near(claim.age, self.model.now - task.created_at)
-            assert _near(claim.expires_in, task.expires_at and task.expires_at - self.model.now)
-
-    @precondition(lambda self: self.backend.capabilities.interrupt)
-    @rule(claims_=st.lists(claims, min_size=1, max_size=3, unique_by=lambda claim: claim.id))
-    def begin(self, claims_):
-        suspects = [claim for claim in claims_ if claim.suspect]
-        assert self.backend.begin(suspects) == self.model.begin(suspects)
-
-    @rule(target=settled, claim=consumes(claims), outcome=outcomes, seconds=seconds)
-    def settle(self, claim, outcome, seconds):
-        self._ack([Settlement(claim, outcome, seconds)])
+        if claim is None or task is None:
+            return multiple()
+        self.model.hold_one(task, worker)
+        self._compare_claim(claim, task)
         return claim
 
-    @rule(claim=settled, outcome=outcomes)
-    def settle_again(self, claim, outcome):
-        self._ack([Settlement(claim, outcome)])
+    def _compare_claim(self, claim: Claim, task: Task) -> None:
+        self.given.append(claim)
+        assert (claim.queue, claim.payload) == (task.message.queue, task.payload)
+        assert (claim.lease, claim.worker) == (task.lease, task.worker)
+        assert (claim.attempts, claim.crashes) == (task.attempts, task.crashes)
+        assert claim.suspect == task.is_suspect
+        assert _near(claim.age, self.model.now - task.created_at)
+        assert _near(claim.expires_in, task.expires_at and task.expires_at - self.model.now)
+
+    @precondition(lambda self: any(claim.suspect for claim in self.given))
+    @rule()
+    def begin(self):
+        suspects = list({claim.id: claim for claim in self.given if claim.suspect}.values())
+        assert self.backend.begin(suspects) == self.model.begin(suspects)
+
+    @precondition(lambda self: self.held)
+    @rule(pick=picks, outcome=outcomes, seconds=seconds)
+    def settle(self, pick, outcome, seconds):
+        """Settle a task that is held."""
+        self._ack([Settlement(self._one_of(self.held, pick), outcome, seconds)])
 
     @rule(
         batch=st.lists(
-            st.tuples(claims, outcomes), min_size=2, max_size=4, unique_by=lambda one: one[0].id
+            st.tuples(claims, outcomes), min_size=1, max_size=4, unique_by=lambda one: one[0].id
         )
     )
-    def settle_many(self, batch):
+    def settle_any(self, batch):
+        """Settle whatever somebody ever held, late or not."""
         self._ack([Settlement(claim, outcome) for claim, outcome in batch])
 
+    def _one_of(self, choices, pick):
+        return choices[pick % len(choices)]
+
+    @property
+    def held(self) -> list[Claim]:
+        """The claims whose fence holds, as the store gave them."""
+        return [claim for claim in self.given if self.model.holds(claim)]
+
+    @precondition(lambda self: self.backend.capabilities.transactional)
+    @precondition(lambda self: self.given)
+    @rule(pick=picks, late=st.booleans(), commits=st.booleans())
+    def complete(self, pick, late, commits):
+        """In a transaction of the caller; the outcome that the worker sends later is no news."""
+        claim = self._one_of(self.given if late else self.held or self.given, pick)
+        settlement = Settlement(claim, Succeeded(completed=True))
+        may = self.model.may_complete(claim)
+        assert self.store.complete(settlement, commits=commits) == may
+        if may and commits:
+            self.model.settle(settlement)
+
+    @precondition(lambda self: self.held)
+    @rule(name=workers, pick=picks, percent=st.sampled_from([0.0, 62.5]))
+    def report(self, name, pick, percent):
+        task_id = self._one_of(self.held, pick).id
+        worker, progress = self.incarnations[name], Progress(percent, "so far")
+        self.backends[name].report(worker, {task_id: progress})
+        self.model.report(worker, task_id, progress)
+
     def _ack(self, settlements: Sequence[Settlement]) -> None:
-        if not self.backend.capabilities.interrupt:
-            settlements = [s for s in settlements if not isinstance(s.outcome, Canceled)]
         applied = {one.claim.id for one in settlements if self.model.settle(one)}
         assert self.backend.ack(settlements) == applied
 
@@ -234,51 +276,49 @@ class Tasks(RuleBasedStateMachine):
         if not renewed:
             self._join(name)
 
-    @rule(name=workers)
-    def lose_the_lease(self, name):
-        worker = self.incarnations[name]
-        self.backends[name].leave(worker, holds=True)
-        self.model.leave(worker)
-
-    @rule(name=workers)
-    def leave(self, name):
+    @rule(name=workers, returns=st.booleans())
+    def leave(self, name, returns):
+        """End a lease. A worker that does not return does not know that it has none."""
         worker = self.incarnations[name]
         self.backends[name].leave(worker, holds=bool(self.model.held(worker)))
         self.model.leave(worker)
-        self._join(name)
+        if returns:
+            self._join(name)
 
     def _join(self, name: str) -> None:
         worker = self.incarnations[name] = uuid4()
         assert self.backends[name].heartbeat(_record(worker), first=True)
         self.model.join(worker, TTL)
 
-    @rule(name=workers)
-    def rescue(self, name):
-        rescued = self.backends[name].rescue(MAX_CRASHES)
-        assert sorted(rescued) == sorted(self.model.rescue())
+    @rule(name=workers, max_crashes=max_crashes)
+    def rescue(self, name, max_crashes):
+        rescued = self.backends[name].rescue(max_crashes)
+        assert sorted(rescued) == sorted(self.model.rescue(max_crashes))
+
+    @rule(name=workers, max_crashes=max_crashes)
+    def die(self, name, max_crashes):
+        """The whole story at once: another process takes the tasks back, this one starts anew."""
+        self.leave(name, returns=True)
+        self.rescue(name, max_crashes)
 
     # Operators
 
     @rule(task_id=ids)
     def cancel(self, task_id):
-        t = self.model.tasks.get(task_id)
-        if not self.backend.capabilities.interrupt and t and t.is_live and not t.is_waiting:
-            return
         assert self.backend.cancel("", str(task_id)) == self.model.cancel(task_id)
 
     @rule(task_id=ids)
     def retry(self, task_id):
         assert self.backend.retry("", str(task_id)) == self.model.retry(task_id)
 
-    @rule(queue=queues)
-    def pause(self, queue):
-        self.backend.pause(queue)
-        self.model.paused.add(queue)
-
-    @rule(queue=queues)
-    def resume(self, queue):
-        self.backend.resume(queue)
-        self.model.paused.discard(queue)
+    @rule(queue=queues, pauses=st.booleans())
+    def pause(self, queue, pauses):
+        if pauses:
+            self.backend.pause(queue)
+            self.model.paused.add(queue)
+        else:
+            self.backend.resume(queue)
+            self.model.paused.discard(queue)
 
     @rule(queue=queues)
     def drop_all(self, queue):
@@ -299,6 +339,9 @@ class Tasks(RuleBasedStateMachine):
 
     @invariant()
     def every_task_is_as_in_the_model(self):
+        self._compare_all()
+
+    def _compare_all(self) -> None:
         for task_id in self.known:
             record = self.known[task_id] = self.backend.find(str(task_id))
             task = self.model.tasks.get(task_id)
@@ -309,11 +352,17 @@ class Tasks(RuleBasedStateMachine):
     def _compare(self, record: TaskRecord, task: Task) -> None:
         assert (record.status, record.reason) == (task.status, task.reason)
         assert (record.attempts, record.crashes) == (task.attempts, task.crashes)
-        assert record.worker_id == task.worker
+        assert (record.worker_id, record.progress) == (task.worker, task.progress)
         assert (record.started_at is not None) == task.has_begun
         assert (record.finished_at is not None) == (task.finished_at is not None)
         due_in = (record.run_at - record.created_at).total_seconds()
         assert _near(due_in, task.run_at - task.created_at)
+
+    @invariant()
+    def every_worker_hears_of_what_was_canceled(self):
+        for worker in self.incarnations.values():
+            held = [task.message.id for task in self.model.held(worker)]
+            assert self.backend.canceled(worker, held) == self.model.canceled(worker, held)
 
     @invariant()
     def every_queue_is_as_in_the_model(self):
@@ -321,6 +370,11 @@ class Tasks(RuleBasedStateMachine):
             assert self.backend.len(queue) == len(self.model.waiting(queue))
             assert self.backend.is_paused(queue) == (queue in self.model.paused)
             assert _near(self.backend.due_in([queue]), self.model.due_in(queue))
+
+
+def _message(queue: str, payload: str, **options: Any) -> Message:
+    task_id = new_id()
+    return Message(task_id, str(task_id), queue, "tests.tasks:send", payload, **options)
 
 
 def _record(worker: UUID) -> WorkerRecord:
@@ -351,12 +405,12 @@ def _check(opened: Callable[[], AbstractContextManager[stores.Store]], examples:
 
 
 def test_local_memory_does_what_the_model_says():
-    _check(lambda: nullcontext(stores.LocalMemoryStore()), 150)
+    _check(lambda: nullcontext(stores.LocalMemoryStore()), 120)
 
 
 def test_sqlite_does_what_the_model_says(upgraded_sqlite, tmp_path):
-    _check(lambda: stores.sqlite(upgraded_sqlite, tmp_path), 40)
+    _check(lambda: stores.sqlite(upgraded_sqlite, tmp_path), 30)
 
 
 def test_postgresql_does_what_the_model_says(postgres18_dsn):
-    _check(lambda: stores.postgresql(postgres18_dsn), 40)
+    _check(lambda: stores.postgresql(postgres18_dsn), 20)
