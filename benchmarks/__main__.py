@@ -5,7 +5,9 @@ import sys
 import traceback
 from pathlib import Path
 
+from .peers.contenders import KEYS, QUICK_KEYS
 from .report import Report
+from .run import Run
 from .scenarios import NAMES as SCENARIOS
 from .scenarios import ONCE, PER_STORE
 from .servers import NAMES as STORES
@@ -20,13 +22,15 @@ def main() -> int:
     """Run the scenarios and return the exit code: 1 when one of them is broken."""
     options = _arguments()
     report = Report(quick=options.quick)
+    peers = (QUICK_KEYS if options.quick else KEYS) if options.peers is None else options.peers
+    run = Run(quick=options.quick, peers=peers)
     broken = []
     with Stores() as stores:
         for scenario in options.scenario:
             for name in [NOWHERE] if scenario in ONCE else options.store:
                 report.begin(f"{scenario}, {name}")
                 try:
-                    where, measured = _measure(scenario, name, stores, options.quick)
+                    where, measured = _measure(scenario, name, stores, run)
                 except Exception:  # the other scenarios are still worth their time
                     traceback.print_exc()
                     broken.append(f"{scenario}, {name}")
@@ -39,15 +43,13 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def _measure(
-    scenario: str, name: str, stores: Stores, quick: bool
-) -> tuple[str, list[Measurement]]:
+def _measure(scenario: str, name: str, stores: Stores, run: Run) -> tuple[str, list[Measurement]]:
     """Return where it was measured and what was found: nothing where the store has no part."""
     if name is NOWHERE:
-        return name, ONCE[scenario](quick)
+        return name, ONCE[scenario](run)
     store = stores[name]
     measure = PER_STORE[store.kind].get(scenario)
-    return (store.stamp(), measure(store, quick)) if measure else (name, [])
+    return (store.stamp(), measure(store, run)) if measure else (name, [])
 
 
 def _arguments() -> argparse.Namespace:
@@ -62,6 +64,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--store", nargs="+", choices=STORES, default=DEFAULT_STORES, metavar="STORE",
         help=f"where: {', '.join(STORES)}; by default {', '.join(DEFAULT_STORES)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--peers", nargs="*", choices=KEYS, metavar="PEER",
+        help=f"who takes part beside us: {', '.join(KEYS)}; by default all, and in a quick run "
+        f"{', '.join(QUICK_KEYS)}",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples to FILE")
     return parser.parse_args()

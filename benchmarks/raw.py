@@ -80,18 +80,18 @@ class Raw(ABC):
         with self.transaction():
             drive(self.dialect.enqueue([message], channel(message.queue)), self.execute)
 
-    def drain(self, queue: str, worker: UUID) -> int:
-        """Claim and acknowledge until ``queue`` is empty; return how many tasks it had."""
+    def drain(self, queue: str, worker: UUID, count: Callable[[Claim], object]) -> None:
+        """Claim and acknowledge until ``queue`` is empty; ``count`` each task."""
         claims: list[Claim] = []
-        total = 0
         while True:
             with self.transaction():
                 if claims:
                     self.end(worker, claims)
                 claims = self.claim(queue, CLAIM, worker)
-            total += len(claims)
+            for claim in claims:
+                count(claim)
             if not claims:
-                return total
+                return
 
     def claim(self, queue: str, limit: int, worker: UUID) -> list[Claim]:
         """Claim with the statements of the package."""

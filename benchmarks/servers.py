@@ -4,7 +4,7 @@ import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
 from itertools import count
 from types import TracebackType
@@ -35,6 +35,9 @@ class Store(Protocol):
 
     def database(self) -> AbstractContextManager[str]:
         """Create an empty database, give its connection string, and remove it."""
+
+    def analyze(self, dsn: str) -> None:
+        """Let the planner know what is in a database, as it does after a while by itself."""
 
     def served(self, dsn: str) -> dict[str, int]:
         """Return what the server has counted in a database, by its kind, without this call."""
@@ -94,6 +97,11 @@ class PostgresStore:
         schema.upgrade(self._server.get_uri(name))
         return name
 
+    def analyze(self, dsn: str) -> None:
+        """Analyze all tables."""
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("analyze")
+
     def served(self, dsn: str) -> dict[str, int]:
         """Return the transactions, asked from another database."""
         with psycopg.connect(self._admin_dsn) as connection:
@@ -129,6 +137,11 @@ class SqliteStore:
             dsn = f"sqlite:///{folder}/tasks.db"
             schema.upgrade(dsn)
             yield dsn
+
+    def analyze(self, dsn: str) -> None:
+        """Analyze all tables."""
+        with closing(sqlite3.connect(make_url(dsn).database or "")) as connection:
+            connection.execute("analyze")
 
     def served(self, dsn: str) -> dict[str, int]:  # noqa: ARG002
         """Return nothing: SQLite does not count."""
@@ -166,6 +179,9 @@ class RedisStore:
             yield self._server.dsn()
         finally:
             self._client.flushall()
+
+    def analyze(self, dsn: str) -> None:
+        """Nothing plans."""
 
     def served(self, dsn: str) -> dict[str, int]:  # noqa: ARG002
         """Return the commands, those in scripts included, and the requests that held them."""

@@ -1,6 +1,7 @@
 """Samples, and what is said about them."""
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TypeVar
@@ -55,27 +56,41 @@ def figures(measurement: Measurement) -> list[Figure]:
 
 
 def interleave(
-    repetitions: int, contenders: Mapping[str, Callable[[], T]], *, warm_up: bool = True
+    repetitions: int,
+    contenders: Mapping[str, Callable[[], T]],
+    *,
+    warm_up: bool = True,
+    peers: Collection[str] = (),
 ) -> dict[str, list[T]]:
     """Measure every contender once in each repetition, beginning with another one each time.
 
-    A first round, to warm up caches and plans, does not count.
+    A first round, to warm up caches and plans, does not count. When one of ``peers`` fails,
+    it is left out with a message, and the others go on.
     """
     names = list(contenders)
     found: dict[str, list[T]] = {name: [] for name in names}
     for repetition in range(-1 if warm_up else 0, repetitions):
         first = repetition % len(names)
         for name in names[first:] + names[:first]:
-            value = contenders[name]()
-            if repetition >= 0:
-                found[name].append(value)
+            if name not in found:
+                continue
+            try:
+                value = contenders[name]()
+            except Exception as error:
+                if name not in peers:
+                    raise
+                print(f"left out: {name} failed: {error!r}", file=sys.stderr)
+                del found[name]
+            else:
+                if repetition >= 0:
+                    found[name].append(value)
     return found
 
 
 def percentiles(samples: Sequence[float]) -> dict[str, float]:
-    """Return p50, p90, p99 and max of ``samples``."""
+    """Return p50, p99 and max of ``samples``."""
     cuts = quantiles(samples, n=100, method="inclusive")
-    return {"p50": cuts[49], "p90": cuts[89], "p99": cuts[98], "max": max(samples)}
+    return {"p50": cuts[49], "p99": cuts[98], "max": max(samples)}
 
 
 def by_key(found: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Samples]:

@@ -9,14 +9,17 @@ from . import tasks
 
 
 class Adapter(ABC):
-    """One contender, connected to one database of a Redis server.
+    """One contender, connected to one database.
 
     Args:
-        dsn: ``redis://host:port/database``, which holds nothing.
+        dsn: Where it is: ``postgresql://``, ``sqlite:///file`` or ``redis://``.
     """
 
     @abstractmethod
     def __init__(self, dsn: str) -> None: ...
+
+    def setup(self) -> None:  # noqa: B027 - most need nothing
+        """Make in the empty database what the contender needs there."""
 
     @abstractmethod
     def enqueue(self, function: Callable[..., None], *args: Any) -> None:
@@ -26,6 +29,9 @@ class Adapter(ABC):
     def work(self) -> None:
         """Be a worker with one thread, set up to drain a queue, until the process is ended."""
 
+    def close(self) -> None:  # noqa: B027 - most end with their process
+        """Let go of the connections."""
+
     def enqueue_one_by_one(self, number: int) -> float:
         """Enqueue ``number`` calls of ``deliver`` and return the seconds that it took."""
         started = perf_counter()
@@ -33,10 +39,13 @@ class Adapter(ABC):
             self.enqueue(tasks.deliver, tasks.mail(each))
         return perf_counter() - started
 
-    def fill(self, number: int) -> None:
-        """Enqueue ``number`` calls of ``deliver`` in the quickest way."""
-        self.enqueue_one_by_one(number)
+    def enqueue_many(self, number: int, subject: str = tasks.SUBJECT) -> float:
+        """Do the same in the quickest way."""
+        started = perf_counter()
+        for each in range(number):
+            self.enqueue(tasks.deliver, tasks.mail(each, subject))
+        return perf_counter() - started
 
     def wait(self) -> None:
-        """Be a worker with one thread that mostly waits, until the process is ended."""
+        """Be a worker that mostly waits, until the process is ended."""
         self.work()

@@ -1,6 +1,7 @@
 """This package."""
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from alligator_sql import Gator, Worker
@@ -10,19 +11,47 @@ from .adapter import Adapter
 
 
 class Ours(Adapter):
-    """``Gator`` and ``Worker`` with one thread."""
+    """``Gator``, and a ``Worker`` with its default settings, which are one thread.
 
-    def __init__(self, dsn: str) -> None:
+    Args:
+        dsn: Where the store is.
+        worker: Other settings of the worker.
+    """
+
+    def __init__(self, dsn: str, **worker: Any) -> None:
         self.gator = Gator(dsn)
+        self._worker = {"log_level": "WARNING", **worker}
 
     def enqueue(self, function: Callable[..., None], *args: Any) -> None:
         """Enqueue by ``gator.task``."""
         self.gator.task(function, *args)
 
-    def fill(self, number: int) -> None:
-        """Enqueue by ``gator.map``."""
-        self.gator.map(tasks.deliver, (tasks.mail(each) for each in range(number)))
+    def enqueue_many(self, number: int, subject: str = tasks.SUBJECT) -> float:
+        """Enqueue by ``gator.map`` over a generator."""
+        started = perf_counter()
+        self.gator.map(tasks.deliver, (tasks.mail(each, subject) for each in range(number)))
+        return perf_counter() - started
 
     def work(self) -> None:
-        """Run a worker with the default settings but one thread."""
-        Worker(self.gator, concurrency=1, log_level="WARNING").run_forever()
+        """Run a worker."""
+        self.gator.open()
+        Worker(self.gator, **self._worker).run_forever()
+
+
+class OursJoined(Ours):
+    """Enqueues many tasks in one transaction of the caller."""
+
+    def __init__(self, dsn: str) -> None:
+        from alligator_sql.backends.sql import engines
+
+        super().__init__(dsn)
+        self._engine = engines.create(dsn)
+
+    def enqueue_many(self, number: int, subject: str = tasks.SUBJECT) -> float:
+        """Enqueue by ``gator.using(…).map`` over a generator."""
+        started = perf_counter()
+        with self._engine.begin() as connection:
+            self.gator.using(connection).map(
+                tasks.deliver, (tasks.mail(each, subject) for each in range(number))
+            )
+        return perf_counter() - started

@@ -1,6 +1,7 @@
-"""Plays a role in a measurement: ``python -m benchmarks.peers.roles MODULE CLASS DSN ROLE …``.
+"""Plays a role: ``python -m benchmarks.peers.roles MODULE CLASS OPTIONS DSN ROLE …``.
 
-Answers are printed as JSON. A worker says that it is ready and waits for a line.
+Options are those of the adapter, as JSON, and so is the answer. A worker says that it is ready
+and waits for a line.
 """
 
 import json
@@ -8,6 +9,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from importlib import import_module
 
 from . import tasks
@@ -15,8 +17,13 @@ from .adapter import Adapter
 from .meter import Meter
 
 WARM_UP = 20
-SHORTEST, LONGEST = 0.03, 0.08
-"""Seconds between two tasks for a worker that is idle."""
+GAPS = {"idle": (0.03, 0.08), "busy": (0.001, 0.02)}
+"""Seconds between two tasks: for a worker that was idle, and one that has just been woken."""
+
+
+def setup(adapter: Adapter) -> None:
+    """Make what the contender needs in the database."""
+    adapter.setup()
 
 
 def enqueue(adapter: Adapter, number: str) -> float:
@@ -25,26 +32,38 @@ def enqueue(adapter: Adapter, number: str) -> float:
     return adapter.enqueue_one_by_one(int(number))
 
 
-def fill(adapter: Adapter, number: str) -> None:
+def enqueue_many(adapter: Adapter, number: str) -> float:
+    """Return the seconds that it takes to enqueue ``number`` tasks in the quickest way."""
+    adapter.enqueue_many(WARM_UP)
+    return adapter.enqueue_many(int(number))
+
+
+def fill(adapter: Adapter, number: str, subject: str = tasks.SUBJECT) -> None:
     """Enqueue ``number`` tasks."""
-    adapter.fill(int(number))
+    adapter.enqueue_many(int(number), subject)
 
 
-def time_starts(adapter: Adapter, number: str, path: str) -> list[float]:
+def time_starts(adapter: Adapter, number: str, path: str, pace: str) -> list[float]:
     """Return the milliseconds from the return of the call to the start, for ``number`` tasks.
 
-    Each is enqueued when the worker has been idle for a while.
+    If the pace is ``idle``, each is enqueued when the one before it has started.
     """
-    waits = []
+    enqueued: dict[int, float] = {}
     for each in range(-1, int(number)):  # the first finds a worker that has just been started
-        time.sleep(random.uniform(SHORTEST, LONGEST))
+        time.sleep(random.uniform(*GAPS[pace]))
         adapter.enqueue(tasks.note_start, path, each)
-        enqueued = time.time()
-        time.sleep(SHORTEST)
-        while (started := tasks.starts(path).get(each)) is None:
-            time.sleep(0.005)
-        waits.append((started - enqueued) * 1e3)
-    return waits[1:]
+        enqueued[each] = time.time()
+        if each < 0 or pace == "idle":
+            time.sleep(GAPS["idle"][0])
+            _wait_for(path, {each})
+    _wait_for(path, enqueued.keys())
+    started = tasks.starts(path)
+    return [(started[each] - at) * 1e3 for each, at in enqueued.items() if each >= 0]
+
+
+def _wait_for(path: str, numbers: AbstractSet[int]) -> None:
+    while not numbers <= tasks.starts(path).keys():
+        time.sleep(0.005)
 
 
 def work(adapter: Adapter, path: str) -> None:
@@ -66,10 +85,12 @@ def _wait_for_start() -> None:
 
 
 ROLES: dict[str, Callable[..., object]] = {
-    role.__name__: role for role in (enqueue, fill, time_starts, work, wait)
+    role.__name__: role for role in (setup, enqueue, enqueue_many, fill, time_starts, work, wait)
 }
 
 if __name__ == "__main__":
-    module, class_name, dsn, role, *arguments = sys.argv[1:]
-    adapter = getattr(import_module(module), class_name)(dsn)
-    print(json.dumps(ROLES[role](adapter, *arguments)))
+    module, class_name, options, dsn, role, *arguments = sys.argv[1:]
+    adapter = getattr(import_module(module), class_name)(dsn, **json.loads(options))
+    answer = ROLES[role](adapter, *arguments)
+    adapter.close()
+    print(json.dumps(answer))

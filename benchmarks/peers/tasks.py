@@ -6,6 +6,8 @@ from typing import Any
 
 from .meter import Meter
 
+SUBJECT = "hello"
+"""The text that a small task carries."""
 meter: Meter | None = None
 """Counts the calls of ``deliver`` in this process; a worker sets it."""
 
@@ -30,6 +32,6 @@ def starts(path: str) -> dict[int, float]:
     return {int(each): float(at) for each, at in pairs}
 
 
-def mail(number: int, subject: str = "hello") -> dict[str, Any]:
+def mail(number: int, subject: str = SUBJECT) -> dict[str, Any]:
     """Return the argument of one ``deliver`` task."""
     return {"i": number, "to": "someone@example.com", "subject": subject}

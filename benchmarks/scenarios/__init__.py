@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ..run import Run
 from ..servers import Kind, Store
 from ..stats import Measurement
 from . import (
@@ -14,35 +15,26 @@ from . import (
     latency,
     wal,
 )
-from .redis import drain as redis_drain
-from .redis import enqueue_one as redis_enqueue_one
-from .redis import idle as redis_idle
-from .redis import latency as redis_latency
 
-Scenarios = dict[str, Callable[[Store, bool], list[Measurement]]]
+Scenarios = dict[str, Callable[[Store, Run], list[Measurement]]]
 
-_SQL: Scenarios = {
+_ALL: Scenarios = {
     "enqueue-one": enqueue_one.measure,
-    "enqueue-in-transaction": enqueue_in_transaction.measure,
     "enqueue-bulk": enqueue_bulk.measure,
     "drain": drain.measure,
     "latency": latency.measure,
     "idle": idle.measure,
 }
+_SQL: Scenarios = _ALL | {"enqueue-in-transaction": enqueue_in_transaction.measure}
 
 PER_STORE: dict[Kind, Scenarios] = {
     "postgresql": _SQL | {"wal": wal.measure},
     "sqlite": _SQL,
-    "redis": {
-        "enqueue-one": redis_enqueue_one.measure,
-        "drain": redis_drain.measure,
-        "latency": redis_latency.measure,
-        "idle": redis_idle.measure,
-    },
+    "redis": _ALL,
 }
-"""What is measured on each kind of store; the flag asks for a quick look."""
+"""What is measured on each kind of store."""
 
-ONCE: dict[str, Callable[[bool], list[Measurement]]] = {"import": imports.measure}
+ONCE: dict[str, Callable[[Run], list[Measurement]]] = {"import": imports.measure}
 """What needs no store."""
 
 NAMES = (*dict.fromkeys(name for scenarios in PER_STORE.values() for name in scenarios), *ONCE)

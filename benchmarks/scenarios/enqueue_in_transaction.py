@@ -14,6 +14,7 @@ from alligator_sql.backends.sql.steps import drive
 
 from .. import raw
 from ..peers.tasks import deliver, mail
+from ..run import Run
 from ..servers import Store
 from ..stats import Measurement, Samples, interleave
 from ..tasks import prepared
@@ -21,12 +22,12 @@ from ..tasks import prepared
 ALONE = "its statements alone"
 
 
-def measure(store: Store, quick: bool) -> list[Measurement]:
+def measure(store: Store, run: Run) -> list[Measurement]:
     """Compare ``gator.using(…).task`` with executing its statements on the driver.
 
     The difference is the Python time of this package, and of SQLAlchemy where it is used.
     """
-    number = 100 if quick else 2000
+    number = 100 if run.quick else 2000
     with (
         store.database() as dsn,
         closing(Gator(dsn)) as gator,
@@ -66,7 +67,7 @@ def measure(store: Store, quick: bool) -> list[Measurement]:
             "on a driver connection": on_driver,
             ALONE: alone,
         }
-        samples = interleave(3 if quick else 7, contenders)
+        samples = interleave(3 if run.quick else 7, contenders)
         engine.dispose()
     added: Samples = {
         contender: [ours - raw for ours, raw in zip(values, samples[ALONE], strict=True)]

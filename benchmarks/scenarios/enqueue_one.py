@@ -1,41 +1,31 @@
 """Tasks that are enqueued one by one, each with a commit of its own."""
 
 from collections.abc import Callable
-from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from time import perf_counter
 
-from alligator_sql import Gator
-
-from .. import raw
-from ..peers.tasks import deliver, mail
+from ..peers.contenders import DRIVERS, OURS, Contender
+from ..run import Run
 from ..servers import Store
 from ..stats import Measurement, interleave
-from ..tasks import prepared
 
 
-def measure(store: Store, quick: bool) -> list[Measurement]:
-    """Compare ``gator.task`` with inserting the same two rows."""
-    number = 100 if quick else 2000
-    with (
-        store.database() as dsn,
-        closing(Gator(dsn)) as gator,
-        closing(raw.connect(dsn)) as connection,
-    ):
+def measure(store: Store, run: Run) -> list[Measurement]:
+    """Compare ``gator.task`` with the driver storing the same, and with the peers."""
+    number = 200 if run.quick else 3000
+    driver = DRIVERS[store.kind]
+    taking_part = [OURS, driver, *run.peers(store.kind)]
+    if store.kind == "postgresql":
+        taking_part.append(replace(driver, name="psycopg, two and commit", options={"way": 1}))
+    contenders: dict[str, Callable[[], float]] = {
+        contender.name: partial(_rate, store, contender, number) for contender in taking_part
+    }
+    samples = interleave(
+        1 if run.quick else 7, contenders, warm_up=not run.quick, peers=run.names(store.kind)
+    )
+    return [Measurement("one by one", "tasks/s", samples, driver.name)]
 
-        def ours() -> float:
-            connection.clear()
-            started = perf_counter()
-            for each in range(number):
-                gator.task(deliver, mail(each))
-            return number / (perf_counter() - started)
 
-        def theirs(insert: raw.Insert) -> float:
-            connection.clear()
-            return number / insert(prepared(gator, number))
-
-        inserts = connection.inserts()
-        contenders: dict[str, Callable[[], float]] = {"gator.task": ours}
-        contenders |= {name: partial(theirs, insert) for name, insert in inserts.items()}
-        samples = interleave(3 if quick else 7, contenders)
-    return [Measurement("own commit", "tasks/s", samples, next(iter(inserts)))]
+def _rate(store: Store, contender: Contender, number: int) -> float:
+    with contender.database(store) as dsn:
+        return number / float(contender.ask(dsn, "enqueue", number))

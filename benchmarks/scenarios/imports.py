@@ -5,6 +5,7 @@ import sys
 from functools import partial
 
 from ..processes import CHECKOUT
+from ..run import Run
 from ..stats import Measurement, Samples, interleave
 
 HEAVY = ("alembic", "boto3", "psycopg", "redis", "rich", "typer")
@@ -18,13 +19,13 @@ print(time.perf_counter() - started, *sorted(set(sys.modules) & {!r}))
 """
 
 
-def measure(quick: bool) -> list[Measurement]:
+def measure(run: Run) -> list[Measurement]:
     """Compare ``import alligator_sql`` with importing SQLAlchemy, each in a fresh process."""
     contenders = ("alligator_sql", "alligator_sql.backends.sql", RAW)
     found = interleave(
-        1 if quick else 15,
+        1 if run.quick else 15,
         {module: partial(_imported, module) for module in contenders},
-        warm_up=not quick,
+        warm_up=not run.quick,
     )
     seconds: Samples = {module: [one[0] for one in ones] for module, ones in found.items()}
     loaded: Samples = {

@@ -13,7 +13,7 @@ from . import tasks
 from .adapter import Adapter
 
 
-class Driver(Adapter):
+class RedisDriver(Adapter):
     """Sends the scripts of ``gator.task`` once more, on a connection without a client."""
 
     def __init__(self, dsn: str) -> None:

@@ -1,1 +1,0 @@
-"""The scenarios on Redis and Valkey, where other task queues take part."""
