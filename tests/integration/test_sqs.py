@@ -1053,6 +1053,22 @@ def test_nothing_is_lost_when_sqs_behaves_at_its_worst(
     running.result()
 
 
+def test_a_worker_that_loses_its_lease_runs_its_tasks_again(
+    server: SQSServer, gator: Gator, mail: str, tmp_path: Path
+) -> None:
+    started, until = tmp_path / "started", tmp_path / "until"
+    gator.task(tasks.wait_for_file, str(started), str(until))
+    worker = Worker(gator, concurrency=2, lease=1.0)
+    running = Background(worker.run_forever)
+    wait_until(started.exists)
+    server.refuse("ChangeMessageVisibilityBatch", "ServiceUnavailable", 503, times=8)
+    wait_until(lambda: len(started.read_text().split()) == 2)
+    until.touch()
+    wait_until(lambda: server.counts(mail) == NOBODY)
+    worker.stop()
+    running.result()
+
+
 def with_patience(act: Callable[[], object]) -> None:
     """Do it again until SQS takes it, as a caller does."""
 
