@@ -45,6 +45,8 @@ class Lease:
         queues: What the worker consumes, for reports.
         ttl: Seconds that the lease lasts without being renewed.
         lost: Called, on any thread, when the lease is lost; it must not wait for anything.
+        patient: Whether a store that does not answer at the start is tried again in the
+            background, as it is later on; else that is an error.
     """
 
     def __init__(
@@ -53,11 +55,14 @@ class Lease:
         queues: Sequence[str],
         ttl: float = TTL,
         lost: Callable[[], object] = _ignore,
+        *,
+        patient: bool = False,
     ) -> None:
         self._backend = backend
         self._queues = tuple(queues)
         self._ttl = ttl
         self._lost = lost
+        self._patient = patient
         self._lock = threading.Lock()
         self._record = self._incarnation()
         self._is_held = False
@@ -81,7 +86,13 @@ class Lease:
 
     def __enter__(self) -> Self:
         if self._backend.capabilities.lease:
-            self._begin()
+            try:
+                self._begin()
+            except StoreUnavailableError as error:
+                if not self._patient:
+                    raise
+                logger.warning("cannot begin the lease, trying on: %s", error)
+                self._hurry.set()
             self._thread.start()
         else:
             self._is_held = True

@@ -228,7 +228,7 @@ class Worker:
         self.starting()
         with (
             self._signal_handlers(),
-            Lease(store, self.queues, self.lease, self._lease_lost) as lease,
+            Lease(store, self.queues, self.lease, self._lease_lost, patient=True) as lease,
         ):
             listener = Listener(store, self.queues, self._wake) if store.capabilities.wake else None
             self._consumer = Consumer(

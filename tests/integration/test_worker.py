@@ -385,3 +385,21 @@ def test_what_a_stopping_worker_holds_unknowingly_is_taken_back_at_once(sqlite_d
     assert len(other.store.rescue(3)) == 1
     other.close()
     gator.close()
+
+
+def test_a_store_that_goes_away_while_the_worker_starts_does_not_end_it() -> None:
+    class GoesAway(LocalMemoryBackend):
+        """Answers when it is opened, but not when the lease begins."""
+
+        tries = 0
+
+        def heartbeat(self, worker, *, first=False):
+            self.tries += 1
+            if self.tries == 1:
+                raise StoreUnavailableError("the server restarts")
+            return super().heartbeat(worker, first=first)
+
+    gator = Gator("locmem://goes-away", backend_class=GoesAway)
+    gator.task(gates.quick, "late")
+    assert Worker(gator, burst=True).run_forever() == 0
+    assert gates.current.ran == ["late"]
