@@ -92,6 +92,7 @@ class Process:
                 return True
             self.problems.append(f"{self.name} (pid {self.pid}) does not stop after SIGTERM")
             self._process.kill()
+            self._process.wait()
         elif self._told_at is None:
             self.problems.append(f"{self.name} (pid {self.pid}) ended by itself: {code}")
         elif code and not (code == -signal.SIGTERM and self._was_deaf()):
