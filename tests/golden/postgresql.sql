@@ -252,7 +252,8 @@ WHERE found.priority IS NOT NULL)
  SELECT min((SELECT min(alligator_tasks.run_at) AS min_2
 FROM alligator_tasks
 WHERE alligator_tasks.queue = %(queue)s::VARCHAR AND alligator_tasks.priority = found.priority AND
-    alligator_tasks.run_at > now() AND alligator_tasks.status IN (… status_1 …))) AS min_1, now()
+    alligator_tasks.run_at > now() AND alligator_tasks.run_at <= now() + make_interval(secs =>
+    %(horizon)s) AND alligator_tasks.status IN (… status_1 …))) AS min_1, now()
 FROM found
 WHERE NOT (EXISTS (SELECT *
 FROM alligator_queues

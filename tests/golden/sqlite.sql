@@ -191,8 +191,9 @@ WHERE found.priority IS NOT NULL)
  SELECT min((SELECT min(alligator_tasks.run_at) AS min_2
 FROM alligator_tasks
 WHERE alligator_tasks.queue = :queue AND alligator_tasks.priority = found.priority AND
-    alligator_tasks.run_at > ((julianday('now') - 2440587.5) * 86400.0) AND alligator_tasks.status
-    IN (… status_1 …))) AS min_1, ((julianday('now') - 2440587.5) * 86400.0)
+    alligator_tasks.run_at > ((julianday('now') - 2440587.5) * 86400.0) AND alligator_tasks.run_at
+    <= ((julianday('now') - 2440587.5) * 86400.0) + :horizon AND alligator_tasks.status IN (…
+    status_1 …))) AS min_1, ((julianday('now') - 2440587.5) * 86400.0)
 FROM found
 WHERE NOT (EXISTS (SELECT *
 FROM alligator_queues

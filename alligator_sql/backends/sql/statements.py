@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from ...constants import CLAIMABLE, RETRYABLE, RUNNING, SUCCESS, WAITING
+from ...exceptions import LONGEST_DELAY
 from .dialects import Dialect
 from .tables import Tables, Timestamp
 
@@ -100,12 +101,15 @@ class Statements:
             .scalar_subquery()
         )
         found = found.union_all(select(below).where(found.c.priority.is_not(None)))
+        # Who has a SQL prompt can write 'infinity', which no datetime holds: that is never.
+        never = text(dialect.later("horizon")).bindparams(horizon=LONGEST_DELAY)
         next_due = (
             select(func.min(tasks.c.run_at))
             .where(
                 tasks.c.queue == bindparam("queue"),
                 tasks.c.priority == found.c.priority,
                 tasks.c.run_at > now,
+                tasks.c.run_at <= never,
                 waits,
             )
             .scalar_subquery()
