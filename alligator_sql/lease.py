@@ -119,7 +119,12 @@ class Lease:
     def _begin(self) -> None:
         """Begin the lease of the present incarnation."""
         record, sent = self._record, time.monotonic()
-        self._backend.heartbeat(record, first=True)
+        try:
+            self._backend.heartbeat(record, first=True)
+        except Exception:
+            # Perhaps only the answer was lost, and a lease begins but once.
+            self._record = self._incarnation()
+            raise
         with self._lock:
             self._ends_at, self._is_held = sent + self._ttl, True
         self._timer = timers.at(self._ends_at, lambda: self._check(record.id))

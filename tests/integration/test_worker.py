@@ -387,19 +387,22 @@ def test_what_a_stopping_worker_holds_unknowingly_is_taken_back_at_once(sqlite_d
     gator.close()
 
 
-def test_a_store_that_goes_away_while_the_worker_starts_does_not_end_it() -> None:
-    class GoesAway(LocalMemoryBackend):
-        """Answers when it is opened, but not when the lease begins."""
+def test_a_store_that_goes_away_while_the_worker_starts_does_not_end_it(sqlite_dsn) -> None:
+    class GoesAway(SQLBackend):
+        """Begins the first lease, and then the answer gets lost."""
 
-        tries = 0
+        lost = False
 
         def heartbeat(self, worker, *, first=False):
-            self.tries += 1
-            if self.tries == 1:
+            renewed = super().heartbeat(worker, first=first)
+            if not self.lost:
+                self.lost = True
                 raise StoreUnavailableError("the server restarts")
-            return super().heartbeat(worker, first=first)
+            return renewed
 
-    gator = Gator("locmem://goes-away", backend_class=GoesAway)
+    gator = Gator(sqlite_dsn, backend_class=GoesAway)
     gator.task(gates.quick, "late")
-    assert Worker(gator, burst=True).run_forever() == 0
-    assert gates.current.ran == ["late"]
+    worker = Worker(gator)
+    with running(worker):
+        wait_until(lambda: gates.current.ran == ["late"])
+    gator.close()
