@@ -16,7 +16,7 @@ from alligator_sql.backends.sql import backend as sql_backend
 from alligator_sql.constants import CANCELED, FAILED, RUNNING, SUCCESS, WAITING
 from alligator_sql.ids import new_id
 from alligator_sql.messages import Claim, Failure, Message, TaskRecord, WorkerRecord
-from alligator_sql.outcomes import Failed, Outcome, Settlement, Succeeded
+from alligator_sql.outcomes import Failed, Outcome, Retry, Settlement, Succeeded
 from alligator_sql.testing.clock import advance
 from tests.helpers import Background, wait_until
 from tests.postgres_servers import empty
@@ -26,6 +26,7 @@ from .overlapping import Action, Overlapping, Side
 TTL = 1000.0
 MAX_CRASHES = 3
 FAILURE = Failure("ValueError", "no such follower")
+COMPLETED = Succeeded(completed=True)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,14 @@ def both(request) -> Iterator[Overlapping]:
         dsn = request.getfixturevalue("shared_database")
         empty(dsn)
     with Overlapping(dsn) as sides:
+        yield sides
+
+
+@pytest.fixture
+def on_postgresql(shared_database) -> Iterator[Overlapping]:
+    """Two sides of a PostgreSQL database: on SQLite nobody writes beside an open transaction."""
+    empty(shared_database)
+    with Overlapping(shared_database) as sides:
         yield sides
 
 
@@ -109,6 +118,16 @@ def enqueuing(one: Message) -> Action:
     return enqueue
 
 
+def completing(claim: Claim) -> Action:
+    """Complete in a transaction of the caller."""
+
+    def complete(side: Side) -> bool:
+        with side.engine.begin() as connection:
+            return side.backend.complete(Settlement(claim, COMPLETED), connection)
+
+    return complete
+
+
 def canceling(task_id: UUID) -> Action:
     return lambda side: side.backend.cancel("mail", str(task_id))
 
@@ -161,19 +180,18 @@ def test_a_task_is_claimed_once_its_enqueue_is_committed(both):
     assert [claim.id for claim in found] == [one.id]
 
 
-def test_a_task_that_is_committed_late_is_claimed_though_later_ones_were(both):
-    early = message()
-    later: list[UUID] = []
-    worker = join(both.theirs)
+def test_a_task_that_is_committed_late_is_claimed_though_later_ones_were(on_postgresql):
+    early, later = message(), message()
+    worker = join(on_postgresql.theirs)
 
     def pass_it() -> None:
-        later.extend(store(both.theirs))
-        assert [claim.id for claim in claiming(worker)(both.theirs)] == later
+        enqueuing(later)(on_postgresql.theirs)
+        (claim,) = claiming(worker)(on_postgresql.theirs)
+        assert claim.id == later.id
 
-    if not both.is_postgresql:
-        pytest.skip("SQLite has one writer at a time: nobody can enqueue meanwhile")
-    both.run(enqueuing(early), lambda _: None, meanwhile=pass_it)
-    assert [claim.id for claim in claiming(worker)(both.theirs)] == [early.id]
+    on_postgresql.run(enqueuing(early), claiming(worker), meanwhile=pass_it)
+    (claim,) = claiming(worker)(on_postgresql.theirs)
+    assert claim.id == early.id
 
 
 def test_a_claim_of_a_worker_that_leaves_at_the_same_time_comes_back(both, monkeypatch):
@@ -331,10 +349,132 @@ def test_a_claim_passes_over_a_task_that_is_being_canceled(both):
     assert record(both, first).status == CANCELED
 
 
+def test_a_task_that_is_being_claimed_is_canceled_while_it_runs(both):
+    (task_id,) = store(both.ours)
+    got = both.run(claiming(join(both.ours)), canceling(task_id))
+    (claim,) = got.first
+    assert got.second == "payload"
+    assert got.waited is not False
+    assert record(both, task_id).status == RUNNING
+    assert both.ours.backend.canceled(claim.worker, [task_id]) == {task_id}
+
+
 def test_an_outcome_that_is_on_its_way_leaves_nothing_to_cancel(both):
     claim = claimed(both.ours)
     got = both.run(acking(claim), canceling(claim.id))
     assert (got.first, got.second) == ({claim.id}, None)
+    assert got.waited is not False
+    assert record(both, claim.id).status == SUCCESS
+
+
+def test_an_outcome_that_waits_for_a_cancellation_counts(both):
+    claim = claimed(both.ours)
+    got = both.run(canceling(claim.id), acking(claim))
+    assert (got.first, got.second) == ("payload", {claim.id})
+    assert got.waited is not False
+    assert record(both, claim.id).status == SUCCESS
+
+
+def test_a_retry_that_waits_for_a_cancellation_ends_as_canceled(both):
+    claim = claimed(both.ours)
+    got = both.run(canceling(claim.id), acking(claim, Retry(0.0, FAILURE, "again")))
+    assert (got.first, got.second) == ("payload", {claim.id})
+    assert got.waited is not False
+    assert record(both, claim.id).status == CANCELED
+
+
+def test_a_task_is_canceled_once_by_two(both):
+    (task_id,) = store(both.ours)
+    got = both.run(canceling(task_id), canceling(task_id))
+    assert (got.first, got.second) == ("payload", None)
+    assert got.waited is not False
+    assert record(both, task_id).status == CANCELED
+
+
+def test_a_rescuer_leaves_a_task_that_is_being_canceled_for_the_next_time(both):
+    claim = claimed(both.ours)
+    let_die(both, claim)
+    got = both.run(canceling(claim.id), rescue)
+    assert got.first == "payload"
+    assert got.second + rescue(both.ours) == [claim.id]
+    assert record(both, claim.id).status == CANCELED
+
+
+# Completions in a transaction of the caller
+
+
+def test_a_rescuer_leaves_a_task_whose_completion_is_on_its_way(both):
+    claim = claimed(both.ours)
+    got = both.run(completing(claim), rescue, meanwhile=lambda: _end_the_lease(both, claim))
+    assert (got.first, got.second) == (True, [])
+    assert not got.waited
+    assert (record(both, claim.id).status, record(both, claim.id).crashes) == (SUCCESS, 0)
+    assert acking(claim, COMPLETED)(both.ours) == set()
+
+
+def test_a_completion_that_was_rolled_back_leaves_a_task_to_the_rescuers(both):
+    claim = claimed(both.ours)
+    got = both.run(
+        completing(claim),
+        rescue,
+        meanwhile=lambda: _end_the_lease(both, claim),
+        commits=False,
+    )
+    if not both.is_postgresql:  # there the lease could end only after that
+        _end_the_lease(both, claim, again=True)
+    assert got.second + rescue(both.ours) == [claim.id]
+    assert record(both, claim.id).crashes == 1
+
+
+def _end_the_lease(both: Overlapping, claim: Claim, *, again: bool = False) -> None:
+    """Let it end while a transaction is open, which on SQLite nobody else can write beside."""
+    if both.is_postgresql or again:
+        both.theirs.backend.leave(claim.worker, holds=True)
+
+
+def test_a_completion_that_waits_for_a_rescuer_comes_too_late(both):
+    claim = claimed(both.ours)
+    let_die(both, claim)
+    got = both.run(rescue, completing(claim))
+    assert (got.first, got.second) == ([claim.id], False)
+    assert record(both, claim.id).status == WAITING
+
+
+def test_a_worker_whose_lease_has_ended_completes_nothing(both):
+    claim = claimed(both.ours)
+    let_die(both, claim)
+    assert completing(claim)(both.ours) is False
+    assert record(both, claim.id).status == RUNNING
+
+
+def test_a_completion_that_is_on_its_way_leaves_nothing_to_cancel(both):
+    claim = claimed(both.ours)
+    got = both.run(completing(claim), canceling(claim.id))
+    assert (got.first, got.second) == (True, None)
+    assert got.waited is not False
+    assert record(both, claim.id).status == SUCCESS
+
+
+def test_a_completion_that_waits_for_a_cancellation_counts(both):
+    claim = claimed(both.ours)
+    got = both.run(canceling(claim.id), completing(claim))
+    assert (got.first, got.second) == ("payload", True)
+    assert got.waited is not False
+    assert record(both, claim.id).status == SUCCESS
+
+
+def test_an_outcome_that_waits_for_a_completion_is_no_news(both, caplog):
+    claim = claimed(both.ours)
+    got = both.run(completing(claim), acking(claim, COMPLETED))
+    assert (got.first, got.second) == (True, set())
+    assert got.waited is not False
+    assert "stale" not in caplog.text
+
+
+def test_an_outcome_whose_completion_was_rolled_back_counts(both):
+    claim = claimed(both.ours)
+    got = both.run(completing(claim), acking(claim, COMPLETED), commits=False)
+    assert got.second == {claim.id}
     assert record(both, claim.id).status == SUCCESS
 
 
