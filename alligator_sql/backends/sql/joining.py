@@ -46,7 +46,7 @@ def is_async(connection: Any) -> bool:
     if _is_a(connection, "psycopg", "Connection"):
         return False
     raise Unsupported(
-        f"The transaction of a {type(connection).__name__} cannot be joined. Give {ACCEPTED}."
+        f"Cannot join the transaction of a {type(connection).__name__}. Give {ACCEPTED}."
     )
 
 
