@@ -124,12 +124,11 @@ class TestDeaths:
 
 
 class TestStopping:
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_what_runs_is_finished(self, gator, start, files, number):
+    def test_what_runs_is_finished(self, gator, start, files):
         supervisor = start("-p", "2")
         ids = hold(gator, files, 2)
         assert set(map(int, files.lines(files.started))) == set(started(supervisor))
-        supervisor.send(number)
+        supervisor.send(signal.SIGTERM)
         wait_until(lambda: supervisor.log.count("was told to stop, finishing") == 2)
         assert {gator.find(task_id).status_name for task_id in ids} == {"running"}
         files.let_go()
