@@ -41,7 +41,6 @@ def _afresh(cluster, monkeypatch) -> None:
     gates.reset()
     cluster.execute("truncate alligator_tasks, alligator_payloads, alligator_finished")
     monkeypatch.setattr(listeners, "PING_INTERVAL", 0.2)
-    monkeypatch.setattr(listeners, "PING_PATIENCE", 2.0)
 
 
 @pytest.fixture
@@ -97,8 +96,8 @@ class TestProof:
         with opened(cluster.dsn()) as gator:
             assert gator.store.listen(["all"], 0)
             assert len(told) == 1
-            assert not gator.store.listen(["all"], 1)
-            assert len(told) > 2
+            while len(told) < 3:
+                assert not gator.store.listen(["all"], 0.3)
             gator.task(tasks.echo, 1)
             assert gator.store.listen(["all"], PATIENCE)
 
@@ -111,8 +110,9 @@ class TestProof:
             assert gator.store.listen(["all"], 0)
             assert not gator.store.listen(["all"], 0.1)
 
-    def test_one_that_is_cut_off_in_silence_is_replaced(self, cluster, caplog):
+    def test_one_that_is_cut_off_in_silence_is_replaced(self, cluster, caplog, monkeypatch):
         """Nothing closes the connection: it only has nothing to say any more."""
+        monkeypatch.setattr(listeners, "PING_PATIENCE", 2.0)
         caplog.set_level(logging.WARNING)
         with (
             Proxy(cluster.port) as proxy,
@@ -131,7 +131,6 @@ class TestProof:
             wait_until(lambda: healthy(worker))
             gator.task(gates.quick, "hears again")
             wait_until(lambda: "hears again" in gates.current.ran)
-        assert caplog.text.count("listener has trouble") == 1
 
 
 class TestPooler:
@@ -161,7 +160,8 @@ class TestPooler:
             wait_until(lambda: "told" in gates.current.ran)
         assert "listener" not in caplog.text
 
-    def test_results_are_waited_for_all_the_same(self, pooler, cluster):
+    def test_results_are_waited_for_all_the_same(self, pooler, cluster, monkeypatch):
+        monkeypatch.setattr(listeners, "PING_PATIENCE", 0.2)
         with opened(cluster.dsn(pooler.port)) as gator, working(gator):
             task = gator.options(keep_result=True).task(tasks.add, 1, 2)
             assert gator.result(task.task_id, timeout=PATIENCE) == 3
