@@ -47,6 +47,8 @@ class Report:
         failed = Counter(
             state.reason or "its own error" for state in ends if state.status == FAILED
         )
+        doubtful = evidence.doubtful
+        stored = len(doubtful & evidence.committed)
         runs = sum(map(len, evidence.runs.values()))
         again = len(checker.repeated(evidence))
         broken = Counter(violation.invariant for violation in self.violations)
@@ -62,8 +64,8 @@ class Report:
 
         return [
             ("tasks committed", str(len(evidence.committed))),
-            ("rolled back", str(len(evidence.kinds) - len(evidence.committed))),
-            ("the commit's answer lost", str(len(evidence.doubtful))),
+            ("rolled back", str(sum(len(plan.tasks) for plan in evidence.plans if plan.rolls_back))),
+            ("commits without an answer", f"{stored} took place, {len(doubtful) - stored} did not"),
             ("done", str(sum(state.status == SUCCESS for state in ends))),
             ("failed with a reason", f"{sum(failed.values())} ({listed(failed)})"),
             ("kills", listed(among("kill", "kill-producer", "stop", "stop-twice"))),

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from typing import Final
 from tests.helpers import wait_until
 from tests.proxy import Proxy
 
-from .journal import VARIABLE, Journal, Struck, now
+from .journal import VARIABLE, Journal, Ran, Struck, now, parse
 from .producer import QUEUE
 from .stores import Store
 
@@ -193,13 +193,16 @@ class Storm:
             heapq.heappop(self._agenda)[2]()
 
     def drain(self, patience: float) -> None:
-        """Let the producers end and the workers do all that is left, then let these end too."""
+        """Let each worker run something; then let the producers end, and the workers do the rest.
+
+        Either has to come to pass within ``patience`` seconds.
+        """
+        begin = self._path.stat().st_size
+        self._wait(lambda: self._idle_since(begin), self._all(), patience)
+        for process in self._idle_since(begin):
+            process.problems.append(f"{process.name} (pid {process.pid}) runs nothing any more")
         self._stop(self.producers)
-        deadline = time.monotonic() + patience
-        while self._store.unfinished() and time.monotonic() < deadline:
-            for process in self.workers:
-                process.look()
-            time.sleep(0.1)
+        self._wait(self._store.unfinished, self.workers, patience)
         self._stop(self.workers)
 
     def close(self) -> None:
@@ -214,6 +217,21 @@ class Storm:
             while process.look(again=False):
                 time.sleep(0.02)
 
+    def _wait(self, busy: Callable[[], object], processes: list[Process], patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while busy() and time.monotonic() < deadline:
+            for process in processes:
+                process.look()
+            time.sleep(0.1)
+
+    def _idle_since(self, begin: int) -> list[Process]:
+        """Return the workers that ran no task since the journal had ``begin`` bytes."""
+        with self._path.open() as file:
+            file.seek(begin)
+            whole = file.read().rpartition("\n")[0]
+        ran = {entry.pid for entry in parse(whole.splitlines()) if isinstance(entry, Ran)}
+        return [process for process in self.workers if process.pid not in ran]
+
     def _strike(self) -> None:
         """Do the next thing. What that is does not depend on what the processes are up to."""
         fault = self._random.choice(self._faults)
@@ -223,7 +241,7 @@ class Storm:
             return
         among = self.producers if fault == "kill-producer" else self.workers
         if fault in CONNECTION_FAULTS:
-            among = [*self.workers, *self.producers]
+            among = self._all()
         free = [process for process in among if not process.busy]
         if not free:
             return
@@ -301,6 +319,5 @@ class Storm:
         lasts = f" for {seconds:.1f} s" if seconds else ""
         self._told(f"{at:.3f} {fault} {target}{f' (pid {pid})' if pid else ''}{lasts}")
 
-    def _all(self) -> Iterator[Process]:
-        yield from self.workers
-        yield from self.producers
+    def _all(self) -> list[Process]:
+        return [*self.workers, *self.producers]
