@@ -63,7 +63,7 @@ class Evidence:
 
     @cached_property
     def committed(self) -> set[str]:
-        """The tasks that must have run: no rolled back one, and no doubtful one that is not there.
+        """The tasks that must have run: neither rolled back, nor doubtful and not there.
 
         A transaction whose answer was lost is there if its row is; one that was no part of
         the application's is there if the store knows it, and then has to be whole.
@@ -76,6 +76,11 @@ class Evidence:
             if plan.transaction in answered
             or (plan.transaction in self.orders if plan.joined else task in self.history)
         }
+
+    @property
+    def rolled_back(self) -> set[str]:
+        """The tasks of transactions that their producer rolled back."""
+        return {task for plan in self.plans if plan.rolls_back for task in plan.tasks}
 
     @cached_property
     def doubtful(self) -> set[str]:

@@ -64,7 +64,7 @@ class Report:
 
         return [
             ("tasks committed", str(len(evidence.committed))),
-            ("rolled back", str(sum(len(plan.tasks) for plan in evidence.plans if plan.rolls_back))),
+            ("rolled back", str(len(evidence.rolled_back))),
             ("commits without an answer", f"{stored} took place, {len(doubtful) - stored} did not"),
             ("done", str(sum(state.status == SUCCESS for state in ends))),
             ("failed with a reason", f"{sum(failed.values())} ({listed(failed)})"),
