@@ -1,23 +1,24 @@
 """TLS in front of a server that has none."""
 
-import asyncio
+import select
+import socket
 import ssl
 import threading
-from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from .helpers import PATIENCE
+
 HOST = "127.0.0.1"
-Result = TypeVar("Result")
 
 
 class TLS:
@@ -35,11 +36,11 @@ class TLS:
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._context.load_cert_chain(self.certificate, key)
         self._target = port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, HOST, 0, ssl=self._context))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server((HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._servers: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
     def __enter__(self) -> Self:
         return self
@@ -50,36 +51,44 @@ class TLS:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        for end in (self._listener, *self._servers):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+    def _accept(self) -> None:
+        with suppress(OSError), self._listener:
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection((HOST, self._target))
+                self._servers.append(server)
+                thread = threading.Thread(target=self._serve, args=(client, server))
+                self._threads.append(thread)
+                thread.start()
 
-    async def _stop(self) -> None:
-        self._server.close()
-        mine = asyncio.current_task()
-        others = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        client.settimeout(PATIENCE)
+        with (
+            client,
+            server,
+            suppress(OSError),
+            self._context.wrap_socket(client, server_side=True) as secure,
+        ):
+            while True:
+                ready, _, _ = select.select([secure, server], [], [])
+                for source, sink in ((secure, server), (server, secure)):
+                    if source in ready and not _pass_on(source, sink):
+                        return
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            answers, questions = await asyncio.open_connection(HOST, self._target)
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(reader, questions))
-                both.create_task(_copy(answers, writer))
 
-
-async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while said := await source.read(65536):
-            sink.write(said)
-            await sink.drain()
-    sink.close()
+def _pass_on(source: socket.socket, sink: socket.socket) -> bool:
+    """Pass on what ``source`` has to say now, and return whether it may say more."""
+    said = source.recv(65536)
+    while isinstance(source, ssl.SSLSocket) and source.pending():
+        said += source.recv(65536)
+    sink.sendall(said)
+    return bool(said)
 
 
 def _make_certificate(certificate: Path, key: Path) -> None:
