@@ -37,7 +37,9 @@ def main() -> int:
                 else:
                     report.add(scenario, where, measured)
     if options.json is not None:
-        report.write(options.json)
+        report.write_json(options.json)
+    if options.results is not None:
+        report.write(options.results)
     for failure in broken:
         print(f"broken: {failure}", file=sys.stderr)
     return 1 if broken else 0
@@ -71,6 +73,10 @@ def _arguments() -> argparse.Namespace:
         f"{', '.join(QUICK_KEYS)}",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples to FILE")
+    parser.add_argument(
+        "--results", type=Path, metavar="FOLDER",
+        help="write a report with plots and all samples to FOLDER",
+    )  # fmt: skip
     return parser.parse_args()
 
 

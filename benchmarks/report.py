@@ -1,8 +1,10 @@
 """What a run has found: as tables, which are Markdown, and as JSON."""
 
+import io
 import json
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from .plots import draw
 from .stats import Measurement, figures
 
 WIDE = 140
@@ -37,13 +40,10 @@ class Report:
         if not self._console.is_terminal:
             self._console = Console(width=WIDE)
         self._progress = Console(stderr=True)
-        self._data: dict[str, Any] = {"quick": quick, "machine": machine(), "results": []}
-        stamp = self._data["machine"]
-        self._console.print(
-            f"{stamp['when']}, {stamp['cpus']} CPUs (load {stamp['load']:.1f}), {stamp['python']}, "
-            f"{stamp['platform']}{', quick: figures mean little' if quick else ''}\n",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        self._results: list[tuple[str, str, list[Measurement]]] = []
+        self._machine = machine()
+        self._quick = quick
+        self._show(self._stamp())
 
     def begin(self, title: str) -> None:
         """Say what is being measured."""
@@ -53,21 +53,60 @@ class Report:
         """Show and keep the measurements of one scenario."""
         if not measurements:
             return
-        self._console.print(f"### {scenario}, {where}\n", highlight=False, soft_wrap=True)
+        self._results.append((scenario, where, measurements))
+        self._show(f"### {scenario}, {where}\n")
         self._console.print(_table(measurements), highlight=False)
-        self._data["results"] += [
-            {"scenario": scenario, "store": where, **asdict(measurement), "figures": [
-                asdict(figure) for figure in figures(measurement)
-            ]}
-            for measurement in measurements
-        ]  # fmt: skip
 
-    def write(self, path: Path) -> None:
-        """Write everything as JSON."""
-        path.write_text(json.dumps(self._data, indent=2, ensure_ascii=False) + "\n")
+    def write_json(self, path: Path) -> None:
+        """Write everything as JSON, all samples included."""
+        data = {
+            "quick": self._quick,
+            "machine": self._machine,
+            "results": [
+                {
+                    "scenario": scenario,
+                    "store": where,
+                    **asdict(measurement),
+                    "figures": [asdict(figure) for figure in figures(measurement)],
+                }
+                for scenario, where, measurements in self._results
+                for measurement in measurements
+            ],
+        }
+        path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def write(self, folder: Path) -> None:
+        """Write ``report.md``, its plots, and ``figures.json`` into ``folder``.
+
+        Without matplotlib there are no plots.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write_json(folder / "figures.json")
+        parts = ["# Benchmarks\n", self._stamp()]
+        for scenario, where, measurements in self._results:
+            parts += [f"## {scenario}, {where}\n", _markdown(_table(measurements))]
+            stem = f"{scenario}-{where.split(',')[0]}".lower().replace(" ", "-")
+            parts += [f"![{title}]({name})\n" for title, name in draw(measurements, folder, stem)]
+        (folder / "report.md").write_text("\n".join(parts), encoding="utf-8")
+
+    def _stamp(self) -> str:
+        stamp = self._machine
+        return (
+            f"{stamp['when']}, {stamp['cpus']} CPUs (load {stamp['load']:.1f}), {stamp['python']}, "
+            f"{stamp['platform']}{', quick: figures mean little' if self._quick else ''}\n"
+        )
+
+    def _show(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
 
 
-def _table(measurements: list[Measurement]) -> Table:
+def _markdown(table: Table) -> str:
+    file = io.StringIO()
+    Console(file=file, width=WIDE).print(table)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines() if line.strip()) + "\n"
+
+
+def _table(measurements: Sequence[Measurement]) -> Table:
     table = Table(box=box.MARKDOWN)
     table.add_column("measured")
     table.add_column("contender")

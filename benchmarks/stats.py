@@ -20,12 +20,14 @@ class Measurement:
         unit: The unit of the samples.
         samples: The samples of each contender.
         baseline: The contender with which the others are compared, if any.
+        interval: The seconds between two samples, if they are of one run, over time.
     """
 
     name: str
     unit: str
     samples: Samples
     baseline: str | None = None
+    interval: float | None = None
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ class Ours(Adapter):
 
     Args:
         dsn: Where the store is.
+        function: What many tasks are enqueued of.
         worker: Other settings of the worker.
     """
 
-    def __init__(self, dsn: str, **worker: Any) -> None:
+    def __init__(self, dsn: str, *, function: str = "deliver", **worker: Any) -> None:
         self.gator = Gator(dsn)
+        self._function = getattr(tasks, function)
         self._worker = {"log_level": "WARNING", **worker}
 
     def enqueue(self, function: Callable[..., None], *args: Any) -> None:
@@ -29,7 +31,7 @@ class Ours(Adapter):
     def enqueue_many(self, number: int, subject: str = tasks.SUBJECT) -> float:
         """Enqueue by ``gator.map`` over a generator."""
         started = perf_counter()
-        self.gator.map(tasks.deliver, (tasks.mail(each, subject) for each in range(number)))
+        self.gator.map(self._function, (tasks.mail(each, subject) for each in range(number)))
         return perf_counter() - started
 
     def work(self) -> None:

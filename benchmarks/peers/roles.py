@@ -20,6 +20,9 @@ WARM_UP = 20
 GAPS = {"idle": (0.03, 0.08), "busy": (0.001, 0.02)}
 """Seconds between two tasks: for a worker that was idle, and one that has just been woken."""
 
+TICK = 0.01
+"""Seconds between two looks of a producer at the clock."""
+
 
 def setup(adapter: Adapter) -> None:
     """Make what the contender needs in the database."""
@@ -73,6 +76,18 @@ def work(adapter: Adapter, path: str) -> None:
     adapter.work()
 
 
+def produce(adapter: Adapter, rate: str) -> None:
+    """Enqueue ``rate`` tasks per second, some at a time, until the process is ended."""
+    _wait_for_start()
+    started, enqueued = time.monotonic(), 0
+    while True:
+        due = int((time.monotonic() - started) * int(rate)) - enqueued
+        if due:
+            adapter.enqueue_many(due)
+            enqueued += due
+        time.sleep(TICK)
+
+
 def wait(adapter: Adapter) -> None:
     """Be a worker that waits for tasks."""
     _wait_for_start()
@@ -85,7 +100,8 @@ def _wait_for_start() -> None:
 
 
 ROLES: dict[str, Callable[..., object]] = {
-    role.__name__: role for role in (setup, enqueue, enqueue_many, fill, time_starts, work, wait)
+    role.__name__: role
+    for role in (setup, enqueue, enqueue_many, fill, time_starts, produce, work, wait)
 }
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the measured tasks call, in every contender."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from .meter import Meter
 
 SUBJECT = "hello"
 """The text that a small task carries."""
+THREAD_SECONDS = 0.005
+COROUTINE_SECONDS = 0.1
 meter: Meter | None = None
 """Counts the calls of ``deliver`` in this process; a worker sets it."""
 
@@ -16,6 +19,18 @@ def deliver(message: dict[str, Any]) -> None:  # noqa: ARG001
     """Do nothing but count: everything around it is what is measured."""
     if meter is not None:
         meter.count()
+
+
+def rest(message: dict[str, Any]) -> None:
+    """Count, and wait in the thread."""
+    deliver(message)
+    time.sleep(THREAD_SECONDS)
+
+
+async def arest(message: dict[str, Any]) -> None:
+    """Count, and wait in the event loop."""
+    deliver(message)
+    await asyncio.sleep(COROUTINE_SECONDS)
 
 
 def note_start(path: str, number: int) -> None:

@@ -6,13 +6,18 @@ from ..run import Run
 from ..servers import Kind, Store
 from ..stats import Measurement
 from . import (
+    concurrency,
     drain,
     enqueue_bulk,
     enqueue_in_transaction,
     enqueue_one,
+    flat,
     idle,
     imports,
     latency,
+    mapping,
+    notify,
+    soak,
     wal,
 )
 
@@ -25,10 +30,21 @@ _ALL: Scenarios = {
     "latency": latency.measure,
     "idle": idle.measure,
 }
-_SQL: Scenarios = _ALL | {"enqueue-in-transaction": enqueue_in_transaction.measure}
+_SQL: Scenarios = _ALL | {
+    "enqueue-in-transaction": enqueue_in_transaction.measure,
+    "map": mapping.measure,
+    "threads": concurrency.threads,
+    "asyncio": concurrency.coroutines,
+}
 
 PER_STORE: dict[Kind, Scenarios] = {
-    "postgresql": _SQL | {"wal": wal.measure},
+    "postgresql": _SQL
+    | {
+        "wal": wal.measure,
+        "notify": notify.measure,
+        "flat": flat.measure,
+        "soak": soak.measure,
+    },
     "sqlite": _SQL,
     "redis": _ALL,
 }
