@@ -17,9 +17,9 @@ from ..gator import Gator
 from ..lease import TTL
 from ..workers import first_process
 from ..workers.interpreter import command
-from ..workers.lifeline import Lifeline
+from ..workers.lifeline import Lifeline, SupervisedWorker
 from ..workers.supervisor import Supervisor
-from ..workers.worker import GRACE, Worker
+from ..workers.worker import GRACE
 from .console import one_line
 from .logging import set_up
 from .parameters import PREFIX_HELP, Dsn, Schema
@@ -214,18 +214,6 @@ def run(
         sys.exit(Supervisor(one, _environment(context), processes, grace, burst=burst).run())
     worker.lifeline = lifeline
     sys.exit(worker.run_forever())
-
-
-class SupervisedWorker(Worker):
-    """A worker that lets its supervisor know when it is up, if it has one."""
-
-    lifeline: Lifeline | None = None
-
-    def starting(self) -> None:
-        """Say so."""
-        super().starting()
-        if self.lifeline is not None:
-            self.lifeline.up()
 
 
 def _check(

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from .lifeline import VARIABLE
+from .lifeline import STAGES, VARIABLE
 
 FIRST_PAUSE = 0.5
 """Seconds at most before a worker process that died is started again; they double each time."""
@@ -27,12 +27,6 @@ STEADY_AFTER = 30.0
 """Seconds of life after which the pauses of a worker process begin anew."""
 STOP_PATIENCE = 15.0
 """Seconds beyond the grace after which a worker process that was told to stop is killed."""
-LAST_PATIENCE = 2.0
-"""The same after the third signal."""
-AT_ONCE = 3
-"""The signal at which the worker processes end without any further ado."""
-STAGES = (signal.SIGTERM, signal.SIGINT, signal.SIGTERM)
-"""What is sent for each signal to stop: equal ones that wait together would count once."""
 COULD_NOT = 1
 """Exit code: the workers could not start, or not all ended in order."""
 
@@ -242,20 +236,20 @@ class Supervisor:
     # Stopping
 
     def _stop(self, number: int) -> None:
-        self._signals = min(self._signals + 1, AT_ONCE)
+        self._signals = min(self._signals + 1, len(STAGES))
         logger.info(
             "supervisor was told to stop (%s), and tells its worker processes",
             signal.Signals(number).name,
         )
-        if self._signals == AT_ONCE:
+        if self._signals == len(STAGES):
             self._code = 128 + number
         self._tell_all()
 
     def _tell_all(self) -> None:
         self._to_reload.clear()
-        patience = {1: self._grace + STOP_PATIENCE, AT_ONCE: LAST_PATIENCE}
+        patience = STOP_PATIENCE + (self._grace if self._signals == 1 else 0)
         for _, process in self._processes.values():
-            process.tell(self._signals, patience.get(self._signals, STOP_PATIENCE))
+            process.tell(self._signals, patience)
 
     def _give_up(self) -> None:
         """Stop because the workers cannot start."""

@@ -202,9 +202,16 @@ class Worker:
 
     def stop(self) -> None:
         """Stop as the first signal does; may be called from any thread."""
-        self._signals += 1
+        self._stop(self._signals + 1)
+
+    def _stop(self, stage: int) -> None:
+        self._signals = stage
         if self._consumer is not None:
             self._consumer.stop()
+
+    def _stage_after(self, _number: int) -> int:
+        """How often the worker has been told to stop, with this signal."""
+        return self._signals + 1
 
     def run_forever(self) -> int:
         """Run tasks until stopped, or until ``max_tasks`` or ``burst`` ends it.
@@ -406,9 +413,10 @@ class Worker:
             return
 
         def handle(number: int, _frame: FrameType | None) -> None:
-            if self._signals >= AT_ONCE - 1:
+            stage = self._stage_after(number)
+            if stage >= AT_ONCE:
                 os._exit(128 + number)
-            self.stop()
+            self._stop(stage)
 
         before = {
             number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)

@@ -121,6 +121,14 @@ def ignore_everything(started: str, until: str) -> None:
             continue
 
 
+def wait_and_note(started: str, until: str, notes: str) -> None:
+    """Note whether it was to stop before the file ``until`` existed."""
+    append(started, str(os.getpid()))
+    while not Path(until).exists():
+        time.sleep(0.01)
+    append(notes, str(current_task().should_stop))
+
+
 def tell_and_stay(started: str, told: str) -> None:
     """Note that it is to stop, and run on."""
     append(started, str(os.getpid()))

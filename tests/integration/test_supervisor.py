@@ -173,6 +173,22 @@ class TestStopping:
         assert supervisor.ends() == 0, supervisor.log
         assert gator.find(task_id).status_name == "success"
 
+    def test_a_sigterm_for_all_processes_counts_once(self, gator, start, files):
+        """As systemd sends it."""
+        gator.task(rough_tasks.wait_and_note, files.started, files.until, files.done)
+        supervisor = start("-p", "1")
+        wait_until(lambda: files.lines(files.started))
+        (worker,) = started(supervisor)
+        os.kill(worker, signal.SIGTERM)
+        supervisor.says("was told to stop, finishing")
+        supervisor.send(signal.SIGTERM)
+        supervisor.says("supervisor was told to stop")
+        os.kill(worker, signal.SIGTERM)
+        threading.Event().wait(0.5)  # time for what must not happen
+        files.let_go()
+        assert supervisor.ends() == 0, supervisor.log
+        assert files.lines(files.done) == ["False"]
+
     def test_a_burst_ends_with_its_last_worker(self, gator, start, files):
         for number in range(20):
             gator.task(tasks.append, files.done, str(number))
