@@ -15,7 +15,7 @@ from alligator_sql.constants import CLAIMABLE, FAILED, RETRYING, RUNNING, SUCCES
 
 from .journal import Committed, Entry, Meant, Planned, Ran, Struck
 from .stores import Change, End, State
-from .tasks import KINDS
+from .tasks import KINDS, Kind
 
 QUARANTINED: Final = "quarantined"
 MAX_CRASHES: Final = 3
@@ -165,29 +165,34 @@ def _every_committed_task_ended(evidence: Evidence) -> Iterator[Violation]:
         if end is None:
             yield Violation("lost", task, "was committed, and the store does not know it")
             continue
-        state, kind = end.state, KINDS[evidence.kinds[task]]
-        ran = {f"{run.lease}:{run.worker}" for run in evidence.runs.get(task, ())}
-        if state.status == SUCCESS:
-            if kind.failures:
-                yield Violation("wrong end", task, "succeeded, but had to fail")
-            named = f"{state.lease}:{state.worker}"
-            if kind.options.get("keep_result") and end.result != f'"{named}"':
-                yield Violation("wrong end", task, f"has the result {end.result}, not {named}")
-            if named not in ran:
-                yield Violation("wrong end", task, "succeeded without a run of its lease")
-        elif state.status != FAILED:
-            yield Violation("not ended", task, f"has the status {state.status}")
-        elif state.reason == QUARANTINED:
-            if state.crashes < MAX_CRASHES:
-                yield Violation("wrong end", task, f"quarantined after {state.crashes} crashes")
-        elif not end.error:
-            yield Violation("wrong end", task, "failed without a reason")
-        elif not kind.failures:
-            yield Violation("wrong end", task, f"failed, but had to succeed: {end.error}")
-        elif state.attempts - state.crashes != kind.failures:
-            yield Violation(
-                "wrong end", task, f"failed after {state.attempts - state.crashes} failures"
-            )
+        if end.state.status not in {SUCCESS, FAILED}:
+            yield Violation("not ended", task, f"has the status {end.state.status}")
+        elif wrong := _wrong_end(end, KINDS[evidence.kinds[task]]):
+            yield Violation("wrong end", task, wrong)
+
+
+def _wrong_end(end: End, kind: Kind) -> str | None:
+    """Return what is wrong with the end of a task of this kind, or None."""
+    state = end.state
+    if state.status == SUCCESS:
+        return _wrong_success(end, kind)
+    if state.reason == QUARANTINED:
+        return None if state.crashes >= MAX_CRASHES else f"quarantined by {state.crashes} crashes"
+    if not end.error:
+        return "failed without a reason"
+    if not kind.failures:
+        return f"failed, but had to succeed: {end.error}"
+    failures = state.attempts - state.crashes
+    return None if failures == kind.failures else f"failed after {failures} failures"
+
+
+def _wrong_success(end: End, kind: Kind) -> str | None:
+    named = f'"{end.state.lease}:{end.state.worker}"'
+    if kind.failures:
+        return "succeeded, but had to fail"
+    if kind.options.get("keep_result") and end.result != named:
+        return f"has the result {end.result}, not {named}"
+    return None
 
 
 def _each_lease_ran_once(evidence: Evidence) -> Iterator[Violation]:
