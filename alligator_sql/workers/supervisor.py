@@ -108,6 +108,8 @@ class Place:
 class Supervisor:
     """Keeps worker processes running.
 
+    It waits for all children of its process, so let it have one for itself.
+
     Args:
         command: What runs one of them.
         environment: Their environment.
@@ -295,7 +297,8 @@ class Supervisor:
         if not self._signals and not process.told and not was_predecessor:
             what = self._after_end(place, process, code, what)
         level = logging.INFO if in_order else logging.ERROR
-        logger.log(level, "%s %s", process.name, what, extra=process.extra)
+        extra = process.extra | {"exit_code": code}
+        logger.log(level, "%s %s", process.name, what, extra=extra)
 
     def _after_end(self, place: Place, process: WorkerProcess, code: int, what: str) -> str:
         """Decide what comes after an end that nobody has asked for; return the words for it."""

@@ -75,10 +75,11 @@ class TestDeaths:
             for pid in files.lines(files.started):
                 os.kill(int(pid), signal.SIGKILL)
 
-    def test_a_fork_that_returns_too_changes_nothing(self, gator, start, files):
+    @pytest.mark.parametrize("executor", ["processes", "threads"])
+    def test_a_fork_that_returns_too_changes_nothing(self, gator, start, files, executor):
         forking = gator.task(rough_tasks.fork_and_return, files.started)
         next_one = gator.task(tasks.append_pid, files.done)
-        assert start("--burst", *PROCESSES).ends() == 0
+        assert start("--burst", "-x", executor).ends() == 0
         assert len(set(files.lines(files.started))) == 2
         assert len(files.lines(files.done)) == 1
         for task in (forking, next_one):

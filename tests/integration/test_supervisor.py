@@ -24,7 +24,7 @@ if "alligator_sql.cli" in sys.orig_argv and pathlib.Path(__file__).with_name("br
     os._exit(3)
 """
 """Imported by every interpreter at its start: a release that somebody may break."""
-UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc")
+UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Running tasks on threads of this process."""
 
+import os
 import threading
 import time
 from collections import deque
@@ -31,6 +32,7 @@ class ThreadRunner(Runner):
         done: Done,
         thread_done: Callable[[], None] | None = None,
     ) -> None:
+        self._pid = os.getpid()
         self._slots = slots
         self._context = context
         self._perform = perform
@@ -106,6 +108,8 @@ class ThreadRunner(Runner):
                     outcome = self._perform(claim, context)
                 except BaseException as error:
                     outcome = broken(claim, error)
+                if os.getpid() != self._pid:  # a fork that the task has made, and not ended
+                    os._exit(0)
                 self._done(claim, outcome, time.perf_counter() - started)
                 if not self._is_over(thread):
                     return
