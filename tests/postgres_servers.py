@@ -5,6 +5,7 @@ import signal
 import tempfile
 from functools import cached_property
 from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import LiteralString, Self
 
@@ -65,6 +66,11 @@ class PostgresServer:
         name = self.create_database()
         schema.upgrade(self.dsn(name))
         return name
+
+    @property
+    def log(self) -> Path:
+        """The file that the server writes its log to."""
+        return Path(self._server.pgdata) / "log"
 
     def close(self) -> None:
         """Stop the server, without a checkpoint that nobody will read, and remove its folder."""
