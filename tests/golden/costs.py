@@ -1,6 +1,6 @@
-"""Writes the golden file of costs: what tasks take of PostgreSQL, in counts and not in time.
+"""The golden file of costs: what tasks take of PostgreSQL, in counts and not in time.
 
-Run ``python -m tests.golden.costs`` after a cost has changed on purpose.
+Run ``python -m tests.golden.regenerate costs`` after a cost has changed on purpose.
 """
 
 import json
@@ -14,7 +14,7 @@ import psycopg
 from alligator_sql import Gator, Worker
 from tests.postgres_servers import PostgresServer
 
-COMMAND = "python -m tests.golden.costs"
+COMMAND = "python -m tests.golden.regenerate costs"
 PATH = Path(__file__).with_suffix(".json")
 VERSION = 18
 """The server that is counted on."""
@@ -136,10 +136,3 @@ def write() -> None:
     """Write the golden file."""
     with counting_server() as server:
         PATH.write_text(json.dumps(measured(server), indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    # Not this very module: a task's function may not live in __main__.
-    from tests.golden import costs
-
-    costs.write()

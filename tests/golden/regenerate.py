@@ -1,10 +1,12 @@
 """Writes the golden files: every statement as the drivers get it, for a reviewer to read.
 
-Run ``python -m tests.golden.regenerate`` after a statement was changed on purpose.
+Run ``python -m tests.golden.regenerate`` after a statement was changed on purpose, and with
+``costs`` after a cost was, see :mod:`.costs`.
 """
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ from alligator_sql.backends.sql.postgresql import PostgreSQL
 from alligator_sql.backends.sql.sqlite import SQLite
 from alligator_sql.backends.sql.statements import Statements
 from alligator_sql.backends.sql.tables import Names, build
+
+from . import costs
 
 FOLDER = Path(__file__).parent
 COMMAND = "python -m tests.golden.regenerate"
@@ -81,5 +85,8 @@ def path(name: str) -> Path:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["costs"]:
+        costs.write()
+        sys.exit()
     for database in ("postgresql", "sqlite"):
         path(database).write_text(golden(database), encoding="utf-8")
