@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
@@ -135,15 +135,19 @@ class SQLBackend(Backend):
         else:
             yield from schema.verify(self.names, self._dialect.name)
 
-    def _transaction(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         """A transaction that writes, on a connection of ours."""
         self.open()
-        return self._connections.transaction()
+        with self._wakeups.dispensable(), self._connections.transaction() as connection:
+            yield connection
 
-    def _statement(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def _statement(self) -> Iterator[Connection]:
         """A connection of ours for statements that stand alone."""
         self.open()
-        return self._connections.statement()
+        with self._wakeups.dispensable(), self._connections.statement() as connection:
+            yield connection
 
     # Enqueueing
 

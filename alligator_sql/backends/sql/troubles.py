@@ -11,6 +11,7 @@ from ...exceptions import StoreUnavailableError
 from .engines import READ_ONLY
 
 DISK_FULL = "53100"
+PROGRAM_LIMIT = "54000"
 VICTIMS = ("40001", "40P01")
 """SQLSTATEs of transactions that were ended for the sake of others, and may be repeated."""
 TROUBLES = ("08", "25", "40", "42501", "53", "55", "57", "58", "XX")
@@ -48,12 +49,23 @@ def translated() -> Iterator[None]:
 
 
 def is_passing(error: StoreUnavailableError) -> bool:
-    """Whether to try again at once: a connection was lost, or the transaction was a victim."""
+    """Whether to try again at once: a connection was lost, the transaction was a victim, or
+    there was no room for its notification, which it can do without."""
     cause = error.__cause__
     if not isinstance(cause, DBAPIError):
         return False
     state = _state(cause)
-    return state in VICTIMS or (cause.connection_invalidated and state != READ_ONLY)
+    return (
+        state in VICTIMS or is_mute(error) or (cause.connection_invalidated and state != READ_ONLY)
+    )
+
+
+def is_mute(error: StoreUnavailableError) -> bool:
+    """Whether PostgreSQL's queue of notifications is full."""
+    cause = error.__cause__
+    if not isinstance(cause, DBAPIError) or _state(cause) != PROGRAM_LIMIT:
+        return False
+    return "NOTIFY" in str(cause.orig)  # in all languages; there are other limits
 
 
 def is_full(error: StoreUnavailableError) -> bool:

@@ -1,8 +1,10 @@
 """Telling workers of new tasks and waiting callers of ended ones. Nothing relies on it."""
 
+import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,13 +16,17 @@ from . import engines, joining
 from .connections import Connections, at_fork
 from .listeners import Listener, PostgreSQLListener, SQLiteListener, Tell, channel_of
 from .tables import Names
-from .troubles import translated
+from .troubles import is_mute, translated
+
+logger = logging.getLogger(__name__)
 
 NOTIFY_INTERVAL = 0.01
 """Seconds between two notifications of one queue by one process, outside of transactions
 of the caller. A worker that was just woken soon looks again by itself."""
 NOTIFY_HORIZON = 5.0
 """Seconds: a task due later than this needs no notification, idle workers look more often."""
+MUTE_FOR = 60.0
+"""Seconds without any notification after PostgreSQL had no room for one."""
 _RESULTS = "results"
 
 
@@ -46,6 +52,7 @@ class Wakeups:
         self._own_channel = self._new_channel()
         self._direct = connections if listen_url is None else self._at(listen_url)
         self._notified: dict[str, float] = {}
+        self._mute_until = float("-inf")
         self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
         at_fork(in_child=self._in_child)
 
@@ -54,7 +61,7 @@ class Wakeups:
 
         ``joined`` is the connection of the caller whose transaction stores them, if any.
         """
-        if self._is_sqlite or not messages:
+        if self._is_mute() or not messages:
             return None
         soon = any(m.due.absolute or m.due.seconds <= NOTIFY_HORIZON for m in messages)
         queue = messages[0].queue
@@ -69,6 +76,28 @@ class Wakeups:
         """Note that a notification for ``queue`` is committed: the next one may wait a moment."""
         self._notified[queue] = time.monotonic()
 
+    @contextmanager
+    def dispensable(self) -> Iterator[None]:
+        """Do without notifications for a while when PostgreSQL has no room for one.
+
+        Whoever repeats what was refused then has none that could be refused.
+        """
+        try:
+            yield
+        except StoreUnavailableError as error:
+            if is_mute(error):
+                logger.warning(
+                    "PostgreSQL's queue of notifications is full: for %g s nobody is notified of "
+                    "tasks, and workers look for them. Some session that listens does not end its "
+                    "transaction: end that, and make room by SELECT pg_notification_queue_usage().",
+                    MUTE_FOR,
+                )
+                self._mute_until = time.monotonic() + MUTE_FOR
+            raise
+
+    def _is_mute(self) -> bool:
+        return self._is_sqlite or time.monotonic() < self._mute_until
+
     def announce_end(self, connection: Connection, task_id: UUID) -> None:
         """Tell those who wait for the result of ``task_id``, when ``connection`` commits."""
         self._notify(connection, _RESULTS, task_id.hex)
@@ -79,7 +108,7 @@ class Wakeups:
             self._notify(connection, queue, "")
 
     def _notify(self, connection: Connection, topic: str, payload: str) -> None:
-        if not self._is_sqlite:
+        if not self._is_mute():
             channel = channel_of(self._names, topic)
             connection.exec_driver_sql("select pg_notify(%s, %s)", (channel, payload))
 
