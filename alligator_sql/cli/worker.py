@@ -1,5 +1,6 @@
 """``alligator-sql worker``: run tasks."""
 
+import atexit
 import logging
 import os
 import signal
@@ -179,6 +180,8 @@ def run(
     set_up(log_level, log_format.value)
     # As the first process of a container nothing ends this one but its own handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # After everything else: Python takes all handlers but this one down before it is gone itself.
+    atexit.register(_ignore_signals)
     if not processes:
         first_process.step_aside()
     lifeline = Lifeline.inherited()
@@ -238,6 +241,12 @@ def _check(
                 f"-x {executor.value} has no child processes; it is for -x processes.",
                 param_hint=option,
             )
+
+
+def _ignore_signals() -> None:
+    """Keep a signal that comes when all is done from looking like a death."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _environment(context: typer.Context) -> dict[str, str]:

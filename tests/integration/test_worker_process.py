@@ -98,6 +98,11 @@ class TestStopping:
         assert worker.ends() == 0
         assert "stopped after 0 tasks" in worker.log
 
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_that_comes_when_all_is_done_changes_nothing(self, gator, start, number):
+        gator.task(tasks.signal_at_the_end, number)
+        assert start("--burst").ends() == 0
+
 
 class TestCrashes:
     def test_the_tasks_of_a_killed_worker_run_elsewhere(self, gator, start, files):
