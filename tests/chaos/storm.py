@@ -117,9 +117,8 @@ class Process:
             )
 
     def _was_deaf(self) -> bool:
-        """Whether it had not yet set up, or no longer had, what a worker does at a signal."""
-        log = self._log.read_text()
-        return f"#{self.pid}) consuming" not in log or f"#{self.pid}) stopped" in log
+        """Whether it had not yet set up what a worker does at a signal."""
+        return f"#{self.pid}) consuming" not in self._log.read_text()
 
 
 class Storm:
