@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -25,8 +24,6 @@ def draw(measurements: Sequence[Measurement], folder: Path, stem: str) -> Iterat
     Samples over time are lines. All others are bars for the medians, with the span from the
     lowest to the highest one.
     """
-    if not _is_possible():
-        return
     by_unit = groupby(
         sorted(measurements, key=lambda one: (one.interval is not None, one.unit)),
         key=lambda one: (one.interval is not None, one.unit),
@@ -38,8 +35,8 @@ def draw(measurements: Sequence[Measurement], folder: Path, stem: str) -> Iterat
         yield f"{stem}: {unit}", name
 
 
-@cache
-def _is_possible() -> bool:
+def are_possible() -> bool:
+    """Return whether there can be plots; says what is missing."""
     if find_spec("matplotlib"):
         return True
     print("no plots: pip install --group bench, for matplotlib", file=sys.stderr)

@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .plots import draw
+from . import plots
 from .stats import Measurement, figures
 
 WIDE = 140
@@ -83,10 +83,15 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         self.write_json(folder / "figures.json")
         parts = ["# Benchmarks\n", self._stamp()]
+        drawn = plots.are_possible()
         for scenario, where, measurements in self._results:
             parts += [f"## {scenario}, {where}\n", _markdown(_table(measurements))]
-            stem = f"{scenario}-{where.split(',')[0]}".lower().replace(" ", "-")
-            parts += [f"![{title}]({name})\n" for title, name in draw(measurements, folder, stem)]
+            if drawn:
+                stem = f"{scenario}-{where.split(',')[0]}".lower().replace(" ", "-")
+                parts += [
+                    f"![{title}]({name})\n"
+                    for title, name in plots.draw(measurements, folder, stem)
+                ]
         (folder / "report.md").write_text("\n".join(parts), encoding="utf-8")
 
     def _stamp(self) -> str:

@@ -31,7 +31,7 @@ def interpreter(name: str, requirements: Sequence[str], oldest: tuple[int, int])
     python = folder / "bin" / "python"
     installed = folder / "installed"
     base = _python(oldest)
-    wanted = "\n".join([base, *requirements])
+    wanted = "\n".join([sys.version if base == sys.executable else base, *requirements])
     if not installed.exists() or installed.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         _run(base, "-m", "venv", str(folder))
