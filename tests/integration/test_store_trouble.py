@@ -108,8 +108,10 @@ def survives(gator: Gator, trouble: AbstractContextManager[object], caplog: Any)
 @contextmanager
 def stopped(cluster: Cluster) -> Iterator[None]:
     cluster.stop()
-    yield
-    cluster.start()
+    try:
+        yield
+    finally:
+        cluster.start()
 
 
 @contextmanager
@@ -126,9 +128,11 @@ def read_only(cluster: Cluster) -> Iterator[None]:
     """What a primary that became a standby says, on the connections that it had."""
     cluster.execute("alter system set default_transaction_read_only = on")
     cluster.execute("select pg_reload_conf()")
-    yield
-    cluster.execute("alter system reset default_transaction_read_only")
-    cluster.execute("select pg_reload_conf()")
+    try:
+        yield
+    finally:
+        cluster.execute("alter system reset default_transaction_read_only")
+        cluster.execute("select pg_reload_conf()")
 
 
 @contextmanager
@@ -136,15 +140,19 @@ def crowded(cluster: Cluster) -> Iterator[None]:
     """The server has no connection left."""
     cluster.execute("alter role app connection limit 0")
     cluster.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
-    yield
-    cluster.execute("alter role app connection limit -1")
+    try:
+        yield
+    finally:
+        cluster.execute("alter role app connection limit -1")
 
 
 @contextmanager
 def forbidden(cluster: Cluster) -> Iterator[None]:
     cluster.execute("revoke all on alligator_finished from app")
-    yield
-    cluster.execute("grant select, insert, update, delete on alligator_finished to app")
+    try:
+        yield
+    finally:
+        cluster.execute("grant select, insert, update, delete on alligator_finished to app")
 
 
 @contextmanager
@@ -161,8 +169,10 @@ def failing(cluster: Cluster, state: LiteralString) -> Iterator[None]:
         "create trigger fails before insert on alligator_finished "
         f"for each row execute function fail('{state}')"
     )
-    yield
-    cluster.execute("drop trigger fails on alligator_finished")
+    try:
+        yield
+    finally:
+        cluster.execute("drop trigger fails on alligator_finished")
 
 
 class TestWorkers:
@@ -199,6 +209,7 @@ class TestCallers:
             gator.task(tasks.echo, 1)
             emptied.stop()
             emptied.start()
+            assert gator.len() == 1
             gator.task(tasks.echo, 2)
             assert gator.len() == 2
 
