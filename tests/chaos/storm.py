@@ -5,7 +5,6 @@ from a heap of what is to be done at which time.
 """
 
 import heapq
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from random import Random
 from typing import Final
 
 from tests.helpers import wait_until
+from tests.integration.commands import environment
 from tests.proxy import Proxy
 
 from .journal import VARIABLE, Journal, Ran, Struck, now, parse
@@ -27,8 +27,9 @@ LEASE: Final = 2.0
 """Seconds of a worker's lease."""
 GRACE: Final = 2.0
 PATIENCE: Final = 30.0
-"""Seconds in which the first task has to run, and in which a process has to end, beyond its grace,
-that was told to."""
+"""Seconds beyond its grace in which a process has to end that was told to."""
+STARTING: Final = 60.0
+"""Seconds in which the first task has to run: all processes start at once."""
 PAUSE: Final = 1.0
 """Seconds between two faults, on average."""
 PROJECT: Final = Path(__file__).parents[2]
@@ -55,11 +56,10 @@ class Process:
         self.busy = False
         self.problems: list[str] = []
         self._command = [sys.executable, *arguments]
-        self._environment = os.environ | {
-            "ALLIGATOR_CONN": store.dsn(None if self.proxy is None else self.proxy.port),
-            VARIABLE: str(folder / "journal.jsonl"),
-            "PYTHONPATH": str(PROJECT),
-        }
+        self._environment = environment(
+            ALLIGATOR_CONN=store.dsn(None if self.proxy is None else self.proxy.port),
+            PYTHONPATH=str(PROJECT),
+        ) | {VARIABLE: str(folder / "journal.jsonl")}
         self._log = folder / f"{name}.log"
         self._told_at: float | None = None
         self._starts()
@@ -176,7 +176,7 @@ class Storm:
 
     def rage(self, seconds: float) -> None:
         """Do random things for ``seconds``, once a first task has run, then undo what lasts."""
-        wait_until(lambda: '["Ran"' in self._path.read_text(), PATIENCE)
+        wait_until(lambda: '["Ran"' in self._path.read_text(), STARTING)
         ends_at = time.monotonic() + seconds
         next_at = time.monotonic()
         while (moment := time.monotonic()) < ends_at:
