@@ -33,7 +33,7 @@ def work_off(dsn: str, contender: Contender, workers: int, number: int) -> float
                     raise RuntimeError(f"a worker of {contender.name} ended by itself")
             return calls() >= number
 
-        processes.wait_until(done, f"the tasks of {contender.name}")
+        processes.wait_until(done, f"the tasks of {contender.name}", progress=calls)
         readings = [reading for path in paths if (reading := meter.read(path)).calls]
         if calls() != number:
             raise RuntimeError(f"{contender.name} ran {calls()} tasks, not {number}")

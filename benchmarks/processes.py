@@ -90,14 +90,18 @@ def worker(dsn: str) -> list[str]:
     return python("-m", "alligator_sql.cli", "worker", dsn, "--log-level", "WARNING")
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until ``condition`` holds.
+def wait_until(
+    condition: Callable[[], bool], what: str, progress: Callable[[], object] = lambda: None
+) -> None:
+    """Wait until ``condition`` holds, as long as ``progress`` returns something new now and then.
 
     Raises:
         RuntimeError: It did not come to hold.
     """
-    deadline = time.monotonic() + PATIENCE
+    last, deadline = progress(), time.monotonic() + PATIENCE
     while not condition():
+        if (now := progress()) != last:
+            last, deadline = now, time.monotonic() + PATIENCE
         if time.monotonic() > deadline:
             raise RuntimeError(f"waited {PATIENCE:g} s for {what}")
         time.sleep(0.005)
