@@ -6,7 +6,7 @@ around a dict. Gators with the same connection string share their tasks.
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -511,7 +511,8 @@ class LocalMemoryBackend(Backend):
             entry = self._store.entries.get(id_of(task_id))
             if entry is None:
                 raise UnknownTaskError(f"No task {task_id} is known: never enqueued, or removed.")
-            return Ending(entry.status, entry.result, entry.problem, entry.failure)
+            failure = entry.failure and replace(entry.failure, reason=entry.reason)
+            return Ending(entry.status, entry.result, entry.problem, failure)
 
 
 def _moment(moment: Moment, now: float) -> float:

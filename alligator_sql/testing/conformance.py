@@ -931,6 +931,10 @@ class BackendConformance:
         self.check_canceled(backend, claim, attempts=attempts)
         if backend.capabilities.find and isinstance(outcome, Retry):
             assert self.record(backend, claim.id).error == "ValueError: no such follower"
+        if backend.capabilities.results and isinstance(outcome, Retry):
+            ending = backend.ending(str(claim.id), 0.0)
+            assert ending is not None
+            assert ending.failure == replace(FAILURE, reason="canceled")
         assert not self.settle(backend, claim, Succeeded())
 
     @needs("interrupt")

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
 from alligator_sql import Gator, Task, Worker
 from alligator_sql.backends.sql import SQLBackend
 from alligator_sql.exceptions import LeaseLost, Unsupported
-from alligator_sql.messages import Claim, TaskRecord, WorkerRecord
+from alligator_sql.messages import Claim, Progress, TaskRecord, WorkerRecord
 from alligator_sql.outcomes import Settlement, Succeeded
 from tests.helpers import wait_until
 
@@ -180,6 +181,24 @@ class TestOutcomes:
         assert orders(gator) == ["book"]
         record = found(gator, task.task_id)
         assert (record.status_name, record.attempts, record.crashes) == ("success", 1, 0)
+
+    @cases([FEW[0]])
+    def test_a_snapshot_that_is_too_old_is_refused(self, gator, dsn):
+        """As PostgreSQL refuses any write over one that the transaction cannot see."""
+        task = gator.task(completing.order, "PsycopgCaller", dsn, "book")
+        worker = WorkerRecord(uuid4(), "here", 1, ("all",), 300.0)
+        assert gator.store.heartbeat(worker, first=True)
+        (claim,) = gator.store.claim(["all"], 1, worker.id, thorough=True, begins=True)
+        settlement = Settlement(claim, Succeeded(completed=True))
+        with psycopg.connect(dsn) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            assert connection.execute("select count(*) from orders").fetchone() == (0,)
+            gator.store.report(worker.id, {claim.id: Progress(50.0)})
+            with pytest.raises(psycopg.errors.SerializationFailure):
+                gator.store.complete(settlement, connection)
+            connection.rollback()
+            assert gator.store.complete(settlement, connection)
+        assert found(gator, task.task_id).status_name == "success"
 
     def check_lost(self, gator: Gator, task: Task) -> None:
         (error,) = completing.errors

@@ -14,7 +14,7 @@ from alligator_sql.backends.sql.marks import CHEAP
 from alligator_sql.backends.sql.postgresql import PostgreSQL
 from alligator_sql.clock import SYSTEM_CLOCK
 from alligator_sql.constants import FAILED, SUCCESS
-from alligator_sql.messages import Claim, Failure, WorkerRecord
+from alligator_sql.messages import Claim, Failure, Progress, WorkerRecord
 from alligator_sql.outcomes import Failed, Outcome, Released, Settlement, Succeeded
 from alligator_sql.testing.conformance import message
 from tests.helpers import Background, wait_until
@@ -176,6 +176,18 @@ class TestARaceOfAKnownId:
         assert late.duplicate
         self.check_ran_once(on_postgres)
         assert on_postgres.len() == 0
+
+
+def test_a_report_of_progress_waits_for_nobody(on_postgres: Gator, postgres_dsn: str) -> None:
+    """Whoever has locked some of its tasks may wait for others of them: that would deadlock."""
+    first, second = (on_postgres.task(tasks.echo, number).task_id for number in range(2))
+    worker = join(on_postgres)
+    held = on_postgres.store.claim(["all"], 2, worker, begins=True)
+    with psycopg.connect(postgres_dsn) as locker:
+        locker.execute("select 1 from alligator_tasks where id = %s for update", (first,))
+        on_postgres.store.report(worker, {claim.id: Progress(50.0) for claim in held})
+    said = rows(on_postgres, "select id, progress from alligator_tasks order by id")
+    assert said == [(UUID(first), None), (UUID(second), 50.0)]
 
 
 class TestRescue:
