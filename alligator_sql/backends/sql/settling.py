@@ -72,7 +72,8 @@ class Settler:
         """Let tasks of ``worker`` wait again, and return the ids whose fence held.
 
         Those that were canceled while they ran end as canceled instead. Putting back leaves
-        them, so whatever it has left is canceled, or the fence keeps it.
+        them, so whatever it has left is canceled, or the fence keeps it. A cancellation that
+        is about to be committed is waited for by the first statement, and seen by the second.
         """
         execute = on_sqlalchemy(connection)
         applied = drive(self._dialect.put_back(worker, rows), execute)
