@@ -176,7 +176,12 @@ class Lease:
             except Exception as error:  # the lease must outlive any trouble of the store
                 failures += 1
                 if failures == 1:
-                    logger.warning("cannot renew the lease, trying on: %s", error, exc_info=error)
+                    known = isinstance(error, StoreUnavailableError)
+                    logger.warning(
+                        "cannot renew the lease, trying on: %s",
+                        error,
+                        exc_info=None if known else error,
+                    )
             else:
                 if failures:
                     logger.warning("the lease is renewed again")

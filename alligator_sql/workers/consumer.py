@@ -415,7 +415,10 @@ class Consumer:
     def _back_off(self, error: Exception) -> None:
         self._failures += 1
         if self._failures == 1:
-            logger.warning("the store has trouble, trying on: %s", error, exc_info=error)
+            known = isinstance(error, StoreUnavailableError)
+            logger.warning(
+                "the store has trouble, trying on: %s", error, exc_info=None if known else error
+            )
         pause = min(LONGEST_BACKOFF, 0.2 * 2.0 ** min(self._failures, 20))
         # All workers lose the store at the same moment; they must not come back at the same one.
         self._next_look = time.monotonic() + pause * random.uniform(0.5, 1.0)

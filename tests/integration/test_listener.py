@@ -26,6 +26,8 @@ from . import gates, tasks
 from .commands import run
 from .processes import Process
 
+pytestmark = pytest.mark.slow
+
 LISTENING = "select pid from pg_stat_activity where query like 'listen%'"
 
 

@@ -22,6 +22,8 @@ from tests.proxy import Proxy
 
 from . import gates, tasks
 
+pytestmark = pytest.mark.slow
+
 TROUBLE = "the store has trouble, trying on"
 WELL_AGAIN = "the store works again"
 FAIL: LiteralString = """
