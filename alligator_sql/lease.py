@@ -113,7 +113,7 @@ class Lease:
         self._thread.join()
         try:
             self._backend.leave(self.worker, holds=self.holds or error is not None)
-        except StoreUnavailableError as problem:
+        except Exception as problem:  # what has been settled is, whatever becomes of the lease
             logger.warning("could not end the lease, it will run out: %s", problem)
 
     def _begin(self) -> None:
