@@ -6,12 +6,15 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 from alligator_sql.backends import Backend
 from alligator_sql.backends.locmem import LocalMemoryBackend
+from alligator_sql.backends.redis import RedisBackend
 from alligator_sql.backends.sql import SQLBackend
 from alligator_sql.outcomes import Settlement
 from alligator_sql.testing.clock import ManualClock, advance
+from tests import redis_servers
 from tests.postgres_servers import empty
 
 
@@ -21,9 +24,11 @@ class Store(Protocol):
     Attributes:
         is_exact: Each claim takes the first of what is due. Otherwise only the first claim
             of a process does; the others may go on where the last one ended.
+        knows_ids_everywhere: An id is known once. Otherwise it is known once in each queue.
     """
 
     is_exact: bool
+    knows_ids_everywhere: bool
 
     def process(self) -> Backend:
         """Return a backend as one more process would have it."""
@@ -44,6 +49,7 @@ class LocalMemoryStore:
     """A dict with a clock of its own."""
 
     is_exact = True
+    knows_ids_everywhere = True
     _numbers = count(1)
 
     def __init__(self) -> None:
@@ -65,6 +71,8 @@ class LocalMemoryStore:
 
 class SQLStore:
     """An empty database."""
+
+    knows_ids_everywhere = True
 
     def __init__(self, dsn: str, *, is_exact: bool) -> None:
         self.is_exact = is_exact
@@ -90,6 +98,38 @@ class SQLStore:
     def close(self) -> None:
         for backend in self._processes:
             backend.close()
+
+
+class _Process(RedisBackend):
+    """A process that says more of its workers after they have left."""
+
+    def leave(self, worker: UUID, *, holds: bool) -> None:
+        queues = self._queues_of[worker]
+        super().leave(worker, holds=holds)
+        self._queues_of[worker] = queues
+
+
+class RedisStore:
+    """An empty server. A worker stays in its process there, so one has to do for all."""
+
+    is_exact = True
+    knows_ids_everywhere = False
+
+    def __init__(self, dsn: str) -> None:
+        self._process = _Process(dsn)
+
+    def process(self) -> Backend:
+        return self._process
+
+    def advance(self, seconds: float) -> None:
+        redis_servers.advance(self._process, seconds)
+
+    def complete(self, settlement: Settlement, *, commits: bool) -> bool:
+        raise NotImplementedError("It declares no transactions.")
+
+    def close(self) -> None:
+        self._process.connections.call([("FLUSHALL",)])
+        self._process.close()
 
 
 @contextmanager

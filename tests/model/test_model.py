@@ -5,7 +5,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from alligator_sql.backends import Backend
+from alligator_sql.backends.redis import backend as redis_backend
 from alligator_sql.backends.sql import backend as sql_backend
 from alligator_sql.constants import CANCELED, FAILED, SUCCESS
 from alligator_sql.ids import new_id
@@ -126,6 +127,8 @@ class Tasks(RuleBasedStateMachine):
 
     @rule(task_id=ids, queue=queues)
     def enqueue_again(self, task_id, queue):
+        if not self.store.knows_ids_everywhere:
+            queue = self._queue_of(task_id)
         self._enqueue([Message(task_id, str(task_id), queue, "tests.tasks:send", "again")])
 
     def _enqueue(self, messages: Sequence[Message]) -> list[UUID]:
@@ -192,7 +195,7 @@ class Tasks(RuleBasedStateMachine):
     @rule(target=claims, name=workers, task_id=ids)
     def claim_one(self, name, task_id):
         worker = self.incarnations[name]
-        claim = self.backends[name].claim_one("", str(task_id), worker)
+        claim = self.backends[name].claim_one(self._queue_of(task_id), str(task_id), worker)
         task = self.model.tasks.get(task_id)
         assert (claim is not None) == (task is not None and task.is_waiting)
         if claim is None or task is None:
@@ -231,6 +234,12 @@ class Tasks(RuleBasedStateMachine):
         """Settle whatever somebody ever held, late or not."""
         self._ack([Settlement(claim, outcome) for claim, outcome in batch])
 
+    @precondition(lambda self: self.overtaken)
+    @rule(pick=picks, outcome=outcomes)
+    def settle_late(self, pick, outcome):
+        """Settle a task that runs again, for its former claim."""
+        self._ack([Settlement(self._one_of(self.overtaken, pick), outcome)])
+
     def _one_of(self, choices, pick):
         return choices[pick % len(choices)]
 
@@ -238,6 +247,12 @@ class Tasks(RuleBasedStateMachine):
     def held(self) -> list[Claim]:
         """The claims whose fence holds, as the store gave them."""
         return [claim for claim in self.given if self.model.holds(claim)]
+
+    @property
+    def overtaken(self) -> list[Claim]:
+        """The claims whose tasks run again under later ones."""
+        again = {claim.id for claim in self.held}
+        return [c for c in self.given if c.id in again and not self.model.holds(c)]
 
     @precondition(lambda self: self.backend.capabilities.transactional)
     @precondition(lambda self: self.given)
@@ -297,21 +312,30 @@ class Tasks(RuleBasedStateMachine):
         rescued = self.backends[name].rescue(max_crashes)
         assert sorted(rescued) == sorted(self.model.rescue(max_crashes))
 
-    @rule(name=workers, max_crashes=max_crashes)
-    def die(self, name, max_crashes):
-        """The whole story at once: another process takes the tasks back, this one starts anew."""
+    @rule(target=claims, name=workers, heir=workers, max_crashes=max_crashes, begins=st.booleans())
+    def die(self, name, heir, max_crashes, begins):
+        """The whole story at once: another one takes the tasks back and goes on with them."""
         self.leave(name, returns=True)
-        self.rescue(name, max_crashes)
+        self.rescue(heir, max_crashes)
+        self._compare_all()
+        exactly = self.store.is_exact
+        return multiple(*self._claim(heir, QUEUES, 4, begins=begins, exactly=exactly))
 
     # Operators
 
     @rule(task_id=ids)
     def cancel(self, task_id):
-        assert self.backend.cancel("", str(task_id)) == self.model.cancel(task_id)
+        payload = self.backend.cancel(self._queue_of(task_id), str(task_id))
+        assert payload == self.model.cancel(task_id)
 
     @rule(task_id=ids)
     def retry(self, task_id):
-        assert self.backend.retry("", str(task_id)) == self.model.retry(task_id)
+        tried = self.backend.retry(self._queue_of(task_id), str(task_id))
+        assert tried == self.model.retry(task_id)
+
+    def _queue_of(self, task_id):
+        task = self.model.tasks.get(task_id)
+        return task.message.queue if task else QUEUES[0]
 
     @rule(queue=queues, pauses=st.booleans())
     def pause(self, queue, pauses):
@@ -410,6 +434,7 @@ def _check(opened: Callable[[], AbstractContextManager[stores.Store]], examples:
 def _thorough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every rescue look for tasks whose worker is unknown: else few do, to save time."""
     monkeypatch.setattr(sql_backend, "STRAY_INTERVAL", 0.0)
+    monkeypatch.setattr(redis_backend, "FULL_CHECK", 0.0)
 
 
 def test_local_memory_does_what_the_model_says():
@@ -424,3 +449,8 @@ def test_sqlite_does_what_the_model_says(upgraded_sqlite, tmp_path):
 @pytest.mark.usefixtures("_thorough")
 def test_postgresql_does_what_the_model_says(postgres18_dsn):
     _check(lambda: stores.postgresql(postgres18_dsn), 20)
+
+
+@pytest.mark.usefixtures("_thorough")
+def test_redis_does_what_the_model_says(redis_dsn):
+    _check(lambda: closing(stores.RedisStore(redis_dsn)), 40)
