@@ -285,11 +285,12 @@ class Supervisor:
         process.ended(code)
         in_order = process.has_ended_in_order(code)
         what = "stopped" if in_order else _how_it_died(code)
-        was_predecessor = process is place.predecessor
+        predecessor = place.predecessor
+        was_predecessor = process is predecessor
         if was_predecessor:
             place.predecessor = None
-        elif place.predecessor is not None and not process.is_up:
-            place.process, place.predecessor = place.predecessor, None
+        elif predecessor is not None and not predecessor.told:
+            place.process, place.predecessor = predecessor, None
         else:
             place.process = None
         if self._signals and not in_order:
