@@ -1,8 +1,11 @@
 """Workers with each executor, as processes: what dies, hangs or hoards harms no other task."""
 
 import json
+import logging
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -12,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from alligator_sql import Gator
-from tests.helpers import wait_until
+from alligator_sql.workers.runners import process
+from alligator_sql.workers.runners.wire import Channel
+from tests.helpers import PATIENCE, wait_until
 
 from . import rough_tasks, tasks
 from .processes import ended, is_alive
@@ -133,6 +138,28 @@ class TestChildren:
         assert files.lines(files.started) == [task.task_id, "1", "True", "False"]
         files.let_go()
         assert ended(gator, task.task_id).status_name == "success"
+
+    def test_one_whose_worker_has_died_meanwhile_ends_in_silence(self, dsn):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child = subprocess.Popen(
+                [sys.executable, "-m", process.CHILD, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        with ours:
+            Channel(ours).send(
+                {
+                    "conn_string": dsn,
+                    "task_class": "alligator_sql.tasks:Task",
+                    "options": {},
+                    "log_level": logging.INFO,
+                    "path": sys.path,
+                }
+            )
+        _, errors = child.communicate(timeout=PATIENCE)
+        assert (child.returncode, errors) == (0, "")
 
 
 class TestRecycling:

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
@@ -174,4 +175,5 @@ def memory() -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    with suppress(BrokenPipeError):  # the parent has died meanwhile
+        main(int(sys.argv[1]))
