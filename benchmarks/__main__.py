@@ -3,6 +3,8 @@
 import argparse
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from .peers.contenders import KEYS, QUICK_KEYS
@@ -26,18 +28,17 @@ def main() -> int:
     run = Run(quick=options.quick, peers=peers)
     broken = []
     with Stores() as stores:
-        for scenario in options.scenario:
-            for name in [NOWHERE] if scenario in ONCE else options.store:
-                report.begin(f"{scenario}, {name}")
-                try:
-                    where, measured = _measure(scenario, name, stores, run)
-                except Exception:  # the other scenarios are still worth their time
-                    traceback.print_exc()
-                    broken.append(f"{scenario}, {name}")
-                else:
-                    report.add(scenario, where, measured)
-    if options.json is not None:
-        report.write_json(options.json)
+        for scenario, name, where, measure in _planned(options, stores, run):
+            report.begin(f"{scenario}, {name}")
+            try:
+                measurements = measure()
+            except Exception:  # the other scenarios are still worth their time
+                traceback.print_exc()
+                broken.append(f"{scenario}, {name}")
+            else:
+                report.add(scenario, where, measurements)
+                if options.json is not None:
+                    report.write_json(options.json)
     if options.results is not None:
         report.write(options.results)
     for failure in broken:
@@ -45,13 +46,18 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def _measure(scenario: str, name: str, stores: Stores, run: Run) -> tuple[str, list[Measurement]]:
-    """Return where it was measured and what was found: nothing where the store has no part."""
-    if name is NOWHERE:
-        return name, ONCE[scenario](run)
-    store = stores[name]
-    measure = PER_STORE[store.kind].get(scenario)
-    return (store.stamp(), measure(store, run)) if measure else (name, [])
+def _planned(
+    options: argparse.Namespace, stores: Stores, run: Run
+) -> Iterator[tuple[str, str, str, Callable[[], list[Measurement]]]]:
+    """Give each scenario, the name of its store, what that is, and what measures it."""
+    for scenario in options.scenario:
+        if scenario in ONCE:
+            yield scenario, NOWHERE, NOWHERE, partial(ONCE[scenario], run)
+            continue
+        for name in options.store:
+            store = stores[name]
+            if (measure := PER_STORE[store.kind].get(scenario)) is not None:
+                yield scenario, name, store.stamp(), partial(measure, store, run)
 
 
 def _arguments() -> argparse.Namespace:

@@ -23,11 +23,12 @@ def measure(store: Store, run: Run) -> list[Measurement]:
     driver = DRIVERS[store.kind]
     every = [OURS, driver, *run.peers(store.kind)]
     measurements = []
-    for name, subject, checkpoint, taking_part in (
+    cases = [
         ("small", SUBJECT, False, every),
-        ("1.5 kB", LARGE, False, every),
         ("small, checkpoint between", SUBJECT, True, [OURS, driver]),
-    ):
+        ("1.5 kB", LARGE, False, every),
+    ]
+    for name, subject, checkpoint, taking_part in cases[:2] if run.quick else cases:
         contenders = {
             contender.name: partial(_life, store, contender, number, subject, checkpoint)
             for contender in taking_part
