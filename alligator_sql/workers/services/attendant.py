@@ -76,10 +76,16 @@ class Attendant(Service):
             self._report()
 
     def _report(self) -> None:
-        said = {}
+        taken = []
         for context in self._running():
             progress, context.said = context.said, None
             if progress is not None and context.claim is not None:
-                said[context.claim.id] = progress
-        if said:
-            self._backend.report(self._worker(), said)
+                taken.append((context, context.claim.id, progress))
+        if not taken:
+            return
+        try:
+            self._backend.report(self._worker(), {task: progress for _, task, progress in taken})
+        except Exception:
+            for context, _, progress in taken:
+                context.said = context.said or progress  # for the next round
+            raise
