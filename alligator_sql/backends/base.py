@@ -301,8 +301,8 @@ def report_stale(settlements: Iterable[Settlement], applied: set[UUID]) -> None:
         expected = isinstance(outcome, Succeeded) and outcome.completed
         if settlement.claim.id not in applied and not expected:
             logger.warning(
-                "stale outcome of task %s (lease %d) changed nothing: the lease was lost, or it was "
-                "recorded before",
+                "stale outcome of task %s (lease %d) changed nothing: the lease was lost, or it "
+                "was recorded before",
                 settlement.claim.id,
                 settlement.claim.lease,
             )

@@ -30,9 +30,7 @@ class Away(LocalMemoryBackend):
 
 def test_progress_survives_a_store_that_is_away() -> None:
     backend, context = Away(), TaskContext(claim_of(""), reports=True)
-    attendant = Attendant(
-        backend, 30, uuid4, lambda: frozenset[UUID](), lambda: [context], lambda _ids: None
-    )
+    attendant = Attendant(backend, 30, uuid4, set, lambda: [context], lambda _ids: None)
     context.progress(10)
     with pytest.raises(StoreUnavailableError):
         attendant.finished()
@@ -51,9 +49,7 @@ def test_newer_words_replace_those_that_could_not_be_sent() -> None:
             super().report(worker, progress)
 
     backend = Speaking()
-    attendant = Attendant(
-        backend, 30, uuid4, lambda: frozenset[UUID](), lambda: [context], lambda _ids: None
-    )
+    attendant = Attendant(backend, 30, uuid4, set, lambda: [context], lambda _ids: None)
     context.progress(10)
     with pytest.raises(StoreUnavailableError):
         attendant.finished()
