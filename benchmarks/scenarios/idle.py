@@ -49,7 +49,7 @@ def measure(store: Store, run: Run) -> list[Measurement]:
 def _watched(
     store: Store, name: str, contender: Contender | None, quick: bool
 ) -> dict[str, list[float]]:
-    settling, window, windows = (1.0, 1.5, 1) if quick else (15.0, 10.0, 3)
+    settling, window, windows = (0.5, 0.5, 1) if quick else (15.0, 10.0, 3)
     found: dict[str, list[float]] = {"CPU": [], "memory": []}
     with _waiting(store, name, contender) as (dsn, process):
         time.sleep(settling)

@@ -12,7 +12,7 @@ from ..stats import Measurement, by_key, interleave, percentiles
 
 def measure(store: Store, run: Run) -> list[Measurement]:
     """Compare the workers of all contenders."""
-    number = 20 if run.quick else 300
+    number = 10 if run.quick else 300
     taking_part = [OURS, *run.peers(store.kind)]
     if store.kind != "redis":
         taking_part.append(DRIVERS[store.kind])
@@ -31,7 +31,7 @@ def measure(store: Store, run: Run) -> list[Measurement]:
 
 def _percentiles(store: Store, contender: Contender, number: int) -> dict[str, float]:
     found: dict[str, float] = {}
-    number = max(20, int(number * contender.share))
+    number = max(10, int(number * contender.share))
     with contender.database(store) as dsn, contender.waiting(dsn):
         for pace in GAPS:
             with tempfile.NamedTemporaryFile() as file:
