@@ -78,5 +78,6 @@ def _lines(axes: "Axes", measurement: Measurement) -> None:
     for values in measurement.samples.values():
         seconds = [place * measurement.interval for place in range(1, len(values) + 1)]
         axes.plot(seconds, values, color=OURS, linewidth=1)
-    axes.set_ylim(bottom=0)
+    highest = max(max(values) for values in measurement.samples.values())
+    axes.set_ylim(0, 1.1 * highest or 1)
     axes.set_xlabel("s", fontsize=8)
