@@ -106,10 +106,16 @@ class Tasks(RuleBasedStateMachine):
     @initialize(target=ids, limit=st.integers(1, 3), begins=st.booleans())
     def begin_with_some_tasks(self, limit, begins):
         """Most of the life of a task comes after its claim."""
-        first = self._enqueue([_message("mail", str(number)) for number in range(3)])
+        first = [
+            _message("mail", "0"),
+            _message("mail", "1", priority=5),
+            _message("mail", "2"),
+            _message("mail", "3", due=Moment(50.0)),
+        ]
+        self._enqueue(first)
         self._compare_all()
         self._claim("ann", QUEUES, limit, begins=begins)
-        return multiple(*first)
+        return multiple(*(message.id for message in first))
 
     # Producers
 
@@ -267,12 +273,14 @@ class Tasks(RuleBasedStateMachine):
             self.model.settle(settlement)
 
     @precondition(lambda self: self.held)
-    @rule(name=workers, pick=picks, percent=st.sampled_from([0.0, 62.5]))
-    def report(self, name, pick, percent):
-        task_id = self._one_of(self.held, pick).id
-        worker, progress = self.incarnations[name], Progress(percent, "so far")
-        self.backends[name].report(worker, {task_id: progress})
-        self.model.report(worker, task_id, progress)
+    @rule(pick=picks, percent=st.sampled_from([0.0, 62.5]), name=st.none() | workers)
+    def report(self, pick, percent, name):
+        """Tell the progress of a task that is held, by its worker or by any."""
+        claim = self._one_of(self.held, pick)
+        worker = claim.worker if name is None else self.incarnations[name]
+        progress = Progress(percent, "so far")
+        self.backend.report(worker, {claim.id: progress})
+        self.model.report(worker, claim.id, progress)
 
     def _ack(self, settlements: Sequence[Settlement]) -> None:
         applied = {one.claim.id for one in settlements if self.model.settle(one)}
