@@ -111,17 +111,17 @@ select id, queue, func, lease, attempts, crashes,
 update alligator_tasks
    set started_at = now(), suspect = false
  where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id = %(worker)s
-   and lease = (cast(%(leases)s as bigint[]))[array_position(cast(%(ids)s as uuid[]), id)]
+   and lease = (cast(%(leases)s as bigint[]))[width_bucket(id, cast(%(ids)s as uuid[]))]
 returning id;
 
 -- end
 with gone as (
     delete from alligator_tasks
      where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id = %(worker)s
-       and lease = (cast(%(leases)s as bigint[]))[array_position(cast(%(ids)s as uuid[]), id)]
+       and lease = (cast(%(leases)s as bigint[]))[width_bucket(id, cast(%(ids)s as uuid[]))]
     returning id, queue, func, priority, attempts, crashes, created_at, run_at,
               started_at, worker_id, unique_key, tags, lease,
-              array_position(cast(%(ids)s as uuid[]), id) as place
+              width_bucket(id, cast(%(ids)s as uuid[])) as place
 ),
 kept as (
     insert into alligator_finished (id, queue, func, priority, attempts, crashes, created_at,
@@ -145,12 +145,12 @@ select id from gone;
 with gone as (
     delete from alligator_tasks
      where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id = %(worker)s
-       and lease = (cast(%(leases)s as bigint[]))[array_position(cast(%(ids)s as uuid[]), id)]
+       and lease = (cast(%(leases)s as bigint[]))[width_bucket(id, cast(%(ids)s as uuid[]))]
        and exists (select 1 from alligator_workers
                     where id = %(worker)s and expires_at > clock_timestamp())
     returning id, queue, func, priority, attempts, crashes, created_at, run_at,
               started_at, worker_id, unique_key, tags, lease,
-              array_position(cast(%(ids)s as uuid[]), id) as place
+              width_bucket(id, cast(%(ids)s as uuid[])) as place
 ),
 kept as (
     insert into alligator_finished (id, queue, func, priority, attempts, crashes, created_at,
@@ -172,16 +172,16 @@ select id from gone;
 
 -- put_back
 update alligator_tasks
-   set status = (cast(%(statuses)s as smallint[]))[array_position(cast(%(ids)s as uuid[]), id)],
+   set status = (cast(%(statuses)s as smallint[]))[width_bucket(id, cast(%(ids)s as uuid[]))],
        attempts = attempts
-           - (cast(%(refunds)s as smallint[]))[array_position(cast(%(ids)s as uuid[]), id)],
+           - (cast(%(refunds)s as smallint[]))[width_bucket(id, cast(%(ids)s as uuid[]))],
        run_at = coalesce(now() + make_interval(secs =>
-           (cast(%(delays)s as float8[]))[array_position(cast(%(ids)s as uuid[]), id)]), run_at),
-       suspect = coalesce((cast(%(suspects)s as boolean[]))[array_position(cast(%(ids)s as uuid[]),
-           id)], suspect),
+           (cast(%(delays)s as float8[]))[width_bucket(id, cast(%(ids)s as uuid[]))]), run_at),
+       suspect = coalesce((cast(%(suspects)s as boolean[]))[width_bucket(id, cast(%(ids)s as
+           uuid[]))], suspect),
        worker_id = null, started_at = null, progress = null, progress_message = null
  where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id = %(worker)s
-   and lease = (cast(%(leases)s as bigint[]))[array_position(cast(%(ids)s as uuid[]), id)]
+   and lease = (cast(%(leases)s as bigint[]))[width_bucket(id, cast(%(ids)s as uuid[]))]
    and canceled_at is null
 returning id;
 
@@ -192,9 +192,8 @@ select id from alligator_tasks
 
 -- report
 update alligator_tasks
-   set progress = (cast(%(percents)s as float8[]))[array_position(cast(%(ids)s as uuid[]), id)],
-       progress_message = (cast(%(messages)s as text[]))[array_position(cast(%(ids)s as uuid[]),
-           id)]
+   set progress = (cast(%(percents)s as float8[]))[width_bucket(id, cast(%(ids)s as uuid[]))],
+       progress_message = (cast(%(messages)s as text[]))[width_bucket(id, cast(%(ids)s as uuid[]))]
  where id = any(array(select id from alligator_tasks
                        where id = any(cast(%(ids)s as uuid[])) and status + 0 = 6 and worker_id =
                            %(worker)s
