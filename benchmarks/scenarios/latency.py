@@ -31,7 +31,7 @@ def measure(store: Store, run: Run) -> list[Measurement]:
 
 def _percentiles(store: Store, contender: Contender, number: int) -> dict[str, float]:
     found: dict[str, float] = {}
-    number = max(10, int(number * contender.share))
+    number = max(4, int(number * contender.share))
     with contender.database(store) as dsn, contender.waiting(dsn):
         for pace in GAPS:
             with tempfile.NamedTemporaryFile() as file:

@@ -18,6 +18,8 @@ from ..stats import Measurement, interleave
 
 PROCESSES = 4
 THREADS = 16
+"""Clients of each process; in a quick run there are fewer."""
+QUICK_THREADS = 4
 LATER = 60
 """Seconds: a task that is due so much later notifies nobody."""
 
@@ -25,18 +27,19 @@ LATER = 60
 def measure(store: Store, run: Run) -> list[Measurement]:
     """Compare clients that enqueue what is due with others, whose tasks are due later."""
     number = 5 if run.quick else 200
+    threads = QUICK_THREADS if run.quick else THREADS
     measurements = []
     with store.database() as dsn:
         for name, client in (("gator.task", alone), ("in a transaction", joined)):
             samples = interleave(
                 1 if run.quick else 5,
                 {
-                    "with notifications": partial(_rate, dsn, client, 0, number),
-                    "without": partial(_rate, dsn, client, LATER, number),
+                    "with notifications": partial(_rate, dsn, client, 0, threads, number),
+                    "without": partial(_rate, dsn, client, LATER, threads, number),
                 },
                 warm_up=not run.quick,
             )
-            title = f"{PROCESSES * THREADS} clients, {name}"
+            title = f"{PROCESSES * threads} clients, {name}"
             measurements.append(Measurement(title, "commits/s", samples, "without"))
     return measurements
 
@@ -67,20 +70,23 @@ def clients(
     *,
     client: Callable[[str, int, int], None],
     delay: int,
+    threads: int,
     number: int,
 ) -> None:
     """Be several clients, each with a thread and a connection of its own."""
-    threads = [Thread(target=client, args=(dsn, delay, number)) for _ in range(THREADS)]
+    team = [Thread(target=client, args=(dsn, delay, number)) for _ in range(threads)]
     wait_for_start()
-    for thread in threads:
+    for thread in team:
         thread.start()
-    for thread in threads:
+    for thread in team:
         thread.join()
 
 
-def _rate(dsn: str, client: Callable[[str, int, int], None], delay: int, number: int) -> float:
+def _rate(
+    dsn: str, client: Callable[[str, int, int], None], delay: int, threads: int, number: int
+) -> float:
     """Return commits per second, by the times that the database stored."""
-    role = partial(clients, client=client, delay=delay, number=number)
+    role = partial(clients, client=client, delay=delay, threads=threads, number=number)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("truncate alligator_tasks, alligator_payloads")
         processes.run(role, dsn, PROCESSES)
@@ -89,6 +95,6 @@ def _rate(dsn: str, client: Callable[[str, int, int], None], delay: int, number:
             " from alligator_tasks"
         ).fetchall()
     stored, seconds = found[0]
-    if stored != PROCESSES * THREADS * number:
-        raise RuntimeError(f"{stored} of {PROCESSES * THREADS * number} tasks were stored")
+    if stored != (expected := PROCESSES * threads * number):
+        raise RuntimeError(f"{stored} of {expected} tasks were stored")
     return float(stored / seconds)
