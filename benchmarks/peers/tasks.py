@@ -9,6 +9,7 @@ from .meter import Meter
 
 SUBJECT = "hello"
 """The text that a small task carries."""
+SPIN_SECONDS = 0.001
 THREAD_SECONDS = 0.005
 COROUTINE_SECONDS = 0.1
 meter: Meter | None = None
@@ -19,6 +20,14 @@ def deliver(message: dict[str, Any]) -> None:  # noqa: ARG001
     """Do nothing but count: everything around it is what is measured."""
     if meter is not None:
         meter.count()
+
+
+def spin(message: dict[str, Any]) -> None:
+    """Count, and be busy."""
+    end = time.perf_counter() + SPIN_SECONDS
+    deliver(message)
+    while time.perf_counter() < end:
+        pass
 
 
 def rest(message: dict[str, Any]) -> None:

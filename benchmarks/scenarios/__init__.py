@@ -17,6 +17,7 @@ from . import (
     latency,
     mapping,
     notify,
+    snapshot,
     soak,
     wal,
 )
@@ -33,6 +34,7 @@ _ALL: Scenarios = {
 _SQL: Scenarios = _ALL | {
     "enqueue-in-transaction": enqueue_in_transaction.measure,
     "map": mapping.measure,
+    "one-thread": concurrency.one_thread,
     "threads": concurrency.threads,
     "asyncio": concurrency.coroutines,
 }
@@ -41,6 +43,7 @@ PER_STORE: dict[Kind, Scenarios] = {
     "postgresql": _SQL
     | {
         "wal": wal.measure,
+        "snapshot": snapshot.measure,
         "notify": notify.measure,
         "flat": flat.measure,
         "soak": soak.measure,

@@ -1,10 +1,10 @@
-"""Many tasks at a time that wait for something, in one worker process."""
+"""How much of the time of one worker process is spent in tasks that take a while."""
 
 from functools import partial
 
 from ..draining import work_off
 from ..peers.contenders import Contender
-from ..peers.tasks import COROUTINE_SECONDS, THREAD_SECONDS
+from ..peers.tasks import COROUTINE_SECONDS, SPIN_SECONDS, THREAD_SECONDS
 from ..run import Run
 from ..servers import Store
 from ..stats import Measurement, interleave
@@ -12,6 +12,11 @@ from ..stats import Measurement, interleave
 THREADS = 64
 COROUTINES = 2000
 IDEAL = "ideal"
+
+
+def one_thread(store: Store, run: Run) -> list[Measurement]:
+    """Compare a worker with one thread, in tasks that are busy for 1 ms, with what is possible."""
+    return _measure(store, run, {"function": "spin"}, 1, SPIN_SECONDS, "1 thread, 1 ms")
 
 
 def threads(store: Store, run: Run) -> list[Measurement]:
