@@ -20,9 +20,11 @@ with new as (
                   cast(%(expires_ats)s as float8[]), cast(%(statuses)s as smallint[]),
                   cast(%(funcs)s as text[]), cast(%(unique_keys)s as text[]),
                   cast(%(tags)s as text[]))
+           with ordinality
            as m(id, queue, priority, delay, run_at, expires_in, expires_at, status,
-                func, unique_key, tags)
+                func, unique_key, tags, place)
      where not exists (select 1 from alligator_payloads p where p.id = m.id)
+     order by m.place
     on conflict do nothing
     returning id
 ),

@@ -3,8 +3,10 @@
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -13,6 +15,7 @@ import pytest
 from alligator_sql import Gator
 from alligator_sql.messages import WorkerRecord
 from alligator_sql.outcomes import Settlement, Succeeded
+from alligator_sql.testing.conformance import message
 from tests.helpers import PATIENCE, Background, wait_until
 
 from . import callers, tasks
@@ -198,3 +201,13 @@ def test_a_running_task_keeps_its_key_and_an_ended_one_gives_it_back(dsn, reques
     assert gator.pop() == 3
     gator.store.leave(worker.id, holds=False)
     gator.close()
+
+
+@pytest.mark.parametrize("join", ["hashjoin", "mergejoin", "nestloop"])
+def test_of_a_batch_the_first_wins_whatever_the_plan(postgres18_dsn, join):
+    others = {"hashjoin", "mergejoin", "nestloop"} - {join}
+    settings = quote(" ".join(f"-c enable_{other}=off" for other in sorted(others)))
+    with closing(Gator(f"{postgres18_dsn}&options={settings}")) as gator:
+        messages = [message("all", unique_key="a") for _ in range(20)]
+        receipts = gator.store.enqueue(messages)
+        assert [receipt.duplicate for receipt in receipts] == [False] + [True] * 19

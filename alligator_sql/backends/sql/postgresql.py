@@ -58,7 +58,8 @@ class PostgreSQL:
                    suspect"""
         # The task goes first: the unique index on it decides about duplicates, and a
         # payload is written only for a task that is there. A known id, live or ended, has
-        # a payload, so a repeated enqueue stores nothing.
+        # a payload, so a repeated enqueue stores nothing. Of a batch with one unique key the
+        # first is stored, in whatever order the join would come.
         self._enqueue = f"""
             with new as (
                 insert into {tasks} (id, queue, priority, run_at, created_at, expires_at, status,
@@ -76,9 +77,11 @@ class PostgreSQL:
                               cast(:expires_ats as float8[]), cast(:statuses as smallint[]),
                               cast(:funcs as text[]), cast(:unique_keys as text[]),
                               cast(:tags as text[]))
+                       with ordinality
                        as m(id, queue, priority, delay, run_at, expires_in, expires_at, status,
-                            func, unique_key, tags)
+                            func, unique_key, tags, place)
                  where not exists (select 1 from {payloads} p where p.id = m.id)
+                 order by m.place
                 on conflict do nothing
                 returning id
             ),
