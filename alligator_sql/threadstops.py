@@ -18,7 +18,6 @@ T = TypeVar("T")
 # A handle of our own: the types of arguments that others have set on theirs stay theirs.
 _set_async_exc = ctypes.PyDLL(None).PyThreadState_SetAsyncExc
 _set_async_exc.argtypes = [ctypes.c_ulong, ctypes.py_object]
-_NOTHING: Any = ctypes.py_object()
 
 
 def call(context: TaskContext, function: Callable[..., T], *args: Any) -> T:
@@ -40,16 +39,26 @@ def call(context: TaskContext, function: Callable[..., T], *args: Any) -> T:
         with context.stopped_by(stop):
             return function(*args)
     finally:
-        _settle(context, thread)
+        _settle(context)
 
 
-def _settle(context: TaskContext, thread: int) -> None:
-    """See that nothing is raised in this thread any more."""
+def _settle(context: TaskContext) -> None:
+    """See that nothing is raised in this thread any more.
+
+    What is on its way has to arrive. If it were called off instead, CPython before 3.13 would
+    go on looking for it in all threads, and 3.11 under a tracer would do nothing else any more.
+    """
     while True:
         try:
             context.end()  # takes the lock, so nobody raises anything after it
             if context.interruption is not None:
-                _set_async_exc(thread, _NOTHING)
+                _look_around()
             return
         except Interrupted:  # it was on its way
             continue
+
+
+def _look_around() -> None:
+    """Take enough steps in Python for what is on its way to arrive."""
+    for _ in range(10):
+        pass
