@@ -59,7 +59,11 @@ class Process:
         self._environment = environment(
             ALLIGATOR_CONN=store.dsn(None if self.proxy is None else self.proxy.port),
             PYTHONPATH=str(PROJECT),
+            PYTHONFAULTHANDLER="1",
         ) | {VARIABLE: str(folder / "journal.jsonl")}
+        # Python 3.11 under a tracer goes round in circles while an exception is on its way to a
+        # thread that waits, and coverage learns nothing from a process that is killed.
+        self._environment.pop("COVERAGE_PROCESS_CONFIG", None)
         self._log = folder / f"{name}.log"
         self._told_at: float | None = None
         self._starts()
@@ -83,6 +87,12 @@ class Process:
         self._process.wait()
         self._starts()
 
+    def abort(self, problem: str) -> None:
+        """Note a problem and end the process so that its log says where its threads are."""
+        self.problems.append(f"{self.name} (pid {self.pid}) {problem}, see where in {self._log}")
+        self._process.send_signal(signal.SIGABRT)
+        self._process.wait()
+
     def look(self, *, again: bool = True) -> bool:
         """Return whether it runs; if it has ended, ask why, and start it again if told to."""
         code = self._process.poll()
@@ -90,9 +100,7 @@ class Process:
             late = self._told_at and time.monotonic() - self._told_at - GRACE - PATIENCE
             if not late or late < 0:
                 return True
-            self.problems.append(f"{self.name} (pid {self.pid}) does not stop after SIGTERM")
-            self._process.kill()
-            self._process.wait()
+            self.abort("does not stop after SIGTERM")
         elif self._told_at is None:
             self.problems.append(f"{self.name} (pid {self.pid}) ended by itself: {code}")
         elif code and not (code == -signal.SIGTERM and self._was_deaf()):
@@ -199,7 +207,8 @@ class Storm:
         begin = self._path.stat().st_size
         self._wait(lambda: self._idle_since(begin), self._all(), patience)
         for process in self._idle_since(begin):
-            process.problems.append(f"{process.name} (pid {process.pid}) runs nothing any more")
+            process.abort("runs nothing any more")
+            process.kill()
         self._stop(self.producers)
         self._wait(self._store.unfinished, self.workers, patience)
         self._stop(self.workers)

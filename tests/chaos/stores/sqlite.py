@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -41,10 +41,11 @@ class SQLiteStore(Database):
         return f"SQLite {sqlite3.sqlite_version}, journal mode {mode}"
 
     def lock(self) -> None:
-        """Hold the one lock that writers need."""
+        """Hold the one lock that writers need; a worker may have been frozen that holds it."""
         if self._locking is None:
-            self._locking = self._connect()
-            self._locking.execute("begin immediate")
+            self._locking = self._connect(timeout=0.2)
+            with suppress(sqlite3.OperationalError):
+                self._locking.execute("begin immediate")
 
     def unlock(self) -> None:
         """Give it back."""
@@ -57,8 +58,8 @@ class SQLiteStore(Database):
         self.unlock()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
+    def _connect(self, timeout: float = PATIENCE) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=timeout, isolation_level=None)
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement in a transaction of its own, and return its rows."""
