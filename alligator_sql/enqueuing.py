@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from . import callables, execution, options
 from .backends import Backend
+from .backends.base import CAN_ALL_ELSE
 from .context import TaskContext
 from .exceptions import Discard, PayloadError, Snooze, Unsupported
 from .ids import id_of
@@ -229,7 +230,7 @@ class Enqueuer(ABC):
             if given and not can:
                 raise Unsupported(
                     f"The {self.store.name} backend cannot honour the option {option!r}. "
-                    "PostgreSQL, SQLite and local memory can."
+                    f"{CAN_ALL_ELSE}."
                 )
         if able.max_delay is not None and not task.due.absolute:
             self._check_delay(task.due.seconds, able.max_delay)

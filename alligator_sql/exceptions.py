@@ -13,7 +13,7 @@
     ├── ForbiddenCallableError        the policy refuses this function
     ├── Unsupported                   the backend cannot do this           (NotImplementedError)
     ├── UnknownBackendError           a DSN that no backend serves         (ValueError)
-    ├── SchemaError                   the tables are missing or too old
+    ├── SchemaError                   tables or queues are missing or not ours
     ├── StoreUnavailableError         the store does not answer            (ConnectionError)
     ├── UnsafeStoreError              the store is set up to lose tasks
     ├── QueueFull                     the store has no room for more tasks
@@ -80,7 +80,10 @@ class UnknownBackendError(AlligatorException, ValueError):
 
 
 class SchemaError(AlligatorException):
-    """The tables are missing or too old; the message names the command."""
+    """The tables are missing or too old, a queue of SQS is missing, a Redis key is not ours.
+
+    The message says what to do, and names the command where one helps.
+    """
 
 
 class StoreUnavailableError(AlligatorException, ConnectionError):

@@ -52,7 +52,8 @@ class Gator(Enqueuer):
 
     Args:
         conn_string: ``postgresql://user@host/db``, ``sqlite:///tasks.db`` (relative),
-            ``sqlite:////srv/tasks.db`` (absolute) or ``locmem://``. By default the
+            ``sqlite:////srv/tasks.db`` (absolute), ``redis://host/0``, ``sqs://us-west-2/``,
+            ``locmem://``, or a scheme of an installed distribution. By default the
             environment variable ``ALLIGATOR_CONN``.
         queue_name: The queue of tasks that name none, 1 to 128 characters.
         task_class: The class of the tasks.
@@ -149,7 +150,7 @@ class Gator(Enqueuer):
 
         Raises:
             StoreUnavailableError: It does not answer.
-            SchemaError: Its tables are missing or too old; names the command.
+            SchemaError: Its tables or queues are missing or too old; names the command.
         """
         self._store.open()
 

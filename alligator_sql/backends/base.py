@@ -34,6 +34,8 @@ CANCELED_REASON = "canceled"
 QUARANTINED = "quarantined"
 """Why a task ended that was running when too many workers died, as a word."""
 CAN_JOIN = "PostgreSQL (postgresql://) and SQLite (sqlite:///) can"
+CAN_ALL_ELSE = "PostgreSQL, SQLite, Redis and local memory can"
+"""Who has every capability but that of joining a transaction."""
 
 
 class Backend(ABC):
@@ -61,7 +63,7 @@ class Backend(ABC):
 
         Raises:
             StoreUnavailableError: It does not answer.
-            SchemaError: Its tables are missing or too old.
+            SchemaError: Its tables or queues are missing or too old.
         """
 
     @abstractmethod
@@ -166,7 +168,7 @@ class Backend(ABC):
         matter: whoever names a task wants that one. ``queue`` is where to look, for stores that
         cannot find a task by its id alone.
         """
-        raise self.cannot("claim a task by its id")
+        raise self.cannot("claim a task by its id", CAN_ALL_ELSE)
 
     def begin(self, claims: Sequence[Claim]) -> set[UUID]:
         """Note that these suspects start now, and return the ids of those that are still held.
@@ -174,7 +176,7 @@ class Backend(ABC):
         The others must not be started: their fence no longer holds. Those that start are no
         suspects any more; every outcome but ``Released`` ends the suspicion as well.
         """
-        raise self.cannot("note that a task begins")
+        raise self.cannot("note that a task begins", CAN_ALL_ELSE)
 
     def cancel(self, queue: str, task_id: str) -> Payload | None:
         """End the waiting task ``task_id`` as canceled and return its payload, or None.
@@ -184,11 +186,11 @@ class Backend(ABC):
         A success or failure that comes meanwhile stands; but where the task would wait again,
         because of a retry, a snooze, a release or a rescue, it ends as canceled instead.
         """
-        raise self.cannot("cancel a task")
+        raise self.cannot("cancel a task", CAN_ALL_ELSE)
 
     def canceled(self, worker: UUID, held: Collection[UUID]) -> set[UUID]:
         """Return which of the tasks that ``worker`` holds somebody has canceled meanwhile."""
-        raise self.cannot("cancel a task that runs")
+        raise self.cannot("cancel a task that runs", CAN_ALL_ELSE)
 
     def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> None:
         """Keep what running tasks of ``worker`` say of their progress, for :meth:`find`.
@@ -196,7 +198,7 @@ class Backend(ABC):
         What is said of a task that the worker holds no longer changes nothing. It is forgotten
         when the task is put back, and when it ends.
         """
-        raise self.cannot("keep the progress of a task")
+        raise self.cannot("keep the progress of a task", CAN_ALL_ELSE)
 
     def complete(self, settlement: Settlement, connection: Any) -> bool:
         """Record a success in the transaction of ``connection``, and return whether that did.
@@ -224,26 +226,26 @@ class Backend(ABC):
         claims still change nothing. It expires no more, and has no reason any longer; its
         last error stays known, as that of any task that is tried again.
         """
-        raise self.cannot("let an ended task run again")
+        raise self.cannot("let an ended task run again", CAN_ALL_ELSE)
 
     def pause(self, queue: str) -> None:
         """Let :meth:`claim` find nothing in ``queue`` until :meth:`resume`. What runs goes on.
 
         Needs no task in it, and does nothing the second time.
         """
-        raise self.cannot("pause a queue")
+        raise self.cannot("pause a queue", CAN_ALL_ELSE)
 
     def resume(self, queue: str) -> None:
         """End a pause."""
-        raise self.cannot("pause a queue")
+        raise self.cannot("pause a queue", CAN_ALL_ELSE)
 
     def is_paused(self, queue: str) -> bool:
         """Return whether ``queue`` is paused."""
-        raise self.cannot("pause a queue")
+        raise self.cannot("pause a queue", CAN_ALL_ELSE)
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Return what is known about ``task_id``, live or ended, or None."""
-        raise self.cannot("find a task")
+        raise self.cannot("find a task", CAN_ALL_ELSE)
 
     def ending(self, task_id: str, timeout: float) -> Ending | None:
         """Wait up to ``timeout`` seconds for the end of ``task_id``; None when it lives on.
@@ -251,7 +253,7 @@ class Backend(ABC):
         Raises:
             UnknownTaskError: No task has this id.
         """
-        raise self.cannot("keep results")
+        raise self.cannot("keep results", CAN_ALL_ELSE)
 
     def reconcile(self, worker: UUID, held: Collection[UUID]) -> list[UUID]:
         """Hand back what ``worker`` holds in the store beyond ``held``, and return the ids.
@@ -259,7 +261,7 @@ class Backend(ABC):
         Those are claims whose answer was lost on the way: nobody else would take them back
         while the worker lives.
         """
-        raise self.cannot("hand back lost claims")
+        raise self.cannot("hand back lost claims", CAN_ALL_ELSE)
 
     def rescue(self, max_crashes: int) -> list[UUID]:
         """Take back the tasks of workers whose lease has ended, and return their ids.
@@ -269,14 +271,14 @@ class Backend(ABC):
         suspects, see :meth:`claim`, and their attempt is given back. Those that were canceled
         while they ran end as canceled, whatever they count.
         """
-        raise self.cannot("take back the tasks of dead workers")
+        raise self.cannot("take back the tasks of dead workers", CAN_ALL_ELSE)
 
     def prune(self, keep_success: float, keep_failed: float) -> int:
         """Remove what ended longer ago than these seconds, and return how many tasks it was.
 
         ``keep_success`` holds for successful tasks, ``keep_failed`` for all others.
         """
-        raise self.cannot("prune ended tasks")
+        raise self.cannot("prune ended tasks", CAN_ALL_ELSE)
 
     def cannot(self, what: str, who_can: str = "") -> Unsupported:
         """Return the error that says that this backend cannot do ``what``."""

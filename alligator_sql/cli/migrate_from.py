@@ -36,7 +36,8 @@ def run(
             envvar="ALLIGATOR_CONN",
             metavar="DSN",
             show_default=False,
-            help="Where the tasks go: postgresql://user@host/database or sqlite:///tasks.db.",
+            help="Where the tasks go: postgresql://user@host/database, sqlite:///tasks.db, "
+            "redis://host/0 or sqs://region/.",
         ),
     ],
     queue: Annotated[

@@ -10,8 +10,8 @@ Dsn = Annotated[
         envvar="ALLIGATOR_CONN",
         metavar="DSN",
         show_default=False,
-        help="postgresql://user@host/database or sqlite:///tasks.db. In a variable a password "
-        "does not show in the list of processes.",
+        help="postgresql://user@host/database, sqlite:///tasks.db, redis://host/0 or "
+        "sqs://region/. In a variable a password does not show in the list of processes.",
     ),
 ]
 PREFIX_HELP = "What the names of the tables start with."
