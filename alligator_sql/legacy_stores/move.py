@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .. import options
-from ..exceptions import AlligatorException
+from ..exceptions import AlligatorException, PayloadError, Unsupported
 from ..gator import Gator
-from ..messages import Message
+from ..messages import Message, Receipt
 from .base import Entry, LegacyStore
 from .translation import Translator
 
@@ -94,8 +94,7 @@ class Move:
     def _carry_over(self, ready: Sequence[tuple[Entry, Message]]) -> list[Left]:
         left: list[Left] = []
         stored: list[Entry] = []
-        receipts = self._store.enqueue([message for _, message in ready])
-        for (entry, message), receipt in zip(ready, receipts, strict=True):
+        for entry, message, receipt in self._enqueue(ready, left):
             if not receipt.duplicate:
                 self._count(message)
             elif reason := self._difference(message):
@@ -106,6 +105,19 @@ class Move:
             stored.append(entry)
         self.lost += len(stored) - self._source.remove(self.queue, stored)
         return left
+
+    def _enqueue(
+        self, ready: Sequence[tuple[Entry, Message]], left: list[Left]
+    ) -> list[tuple[Entry, Message, Receipt]]:
+        """Store a batch; task by task where only the target can tell that it refuses one."""
+        try:
+            receipts = self._store.enqueue([message for _, message in ready])
+        except (PayloadError, Unsupported) as error:  # which say that nothing was stored
+            if len(ready) > 1:
+                return [one for each in ready for one in self._enqueue([each], left)]
+            left += [Left(message.task_id, str(error)) for _, message in ready]
+            return []
+        return [(*each, receipt) for each, receipt in zip(ready, receipts, strict=True)]
 
     def _count(self, message: Message) -> None:
         self.moved += 1

@@ -37,6 +37,7 @@ class RedisStore(LegacyStore):
 
     Raises:
         UnknownBackendError: The string cannot be read, or the package redis is not installed.
+        InvalidOptionError: Its database is no number, or it has an unknown parameter.
     """
 
     def __init__(self, conn_string: str) -> None:
@@ -46,11 +47,15 @@ class RedisStore(LegacyStore):
             raise UnknownBackendError(
                 f"Reading Redis needs the package {error.name}: pip install 'alligator-sql[redis]'"
             ) from error
+        from ..backends.redis.connections import check_url
+
+        check_url(conn_string)
         try:
             self._redis: Any = redis.Redis.from_url(
                 conn_string, socket_connect_timeout=CONNECT_TIMEOUT, socket_timeout=ANSWER_TIMEOUT
             )
-        except ValueError as error:  # its text may hold the password
+            self._redis.connection_pool.make_connection()  # which reads it, and connects nowhere
+        except (TypeError, ValueError) as error:  # its text may hold the password
             raise UnknownBackendError(
                 "The connection string cannot be read. Form: redis://host:6379/0."
             ) from error

@@ -70,9 +70,15 @@ def test_the_payload_is_what_we_would_have_written(old_sqlite, target, options):
     assert target.store.cancel("all", "t") == ours.store.cancel("all", "t")
 
 
-@pytest.mark.parametrize("dsn", ["sqlite_dsn", "postgres18_dsn", "locmem"])
+@pytest.mark.parametrize("dsn", ["sqlite_dsn", "postgres18_dsn", "locmem", "redis"])
 def test_a_crash_after_storing_leaves_each_task_once(request, monkeypatch, old, dsn, journal):
-    dsn = f"locmem://{uuid4()}" if dsn == "locmem" else request.getfixturevalue(dsn)
+    match dsn:
+        case "locmem":
+            dsn = f"locmem://{uuid4()}"
+        case "redis":  # the very database that is moved from, if that is one of Redis
+            dsn = request.getfixturevalue("own_redis_server").dsn()
+        case _:
+            dsn = request.getfixturevalue(dsn)
     for number in range(10):
         old.task(tasks.note, number)
 
@@ -232,6 +238,24 @@ def test_the_limits_of_a_target(old_sqlite, target, monkeypatch):
         ((large, late),) = Move(source, target, "all").run()
     assert "the limit of the local memory backend is 250" in large.reason
     assert "cannot delay tasks for more than 900 s" in late.reason
+
+
+@pytest.mark.parametrize("queue", ["small", "orders.fifo"])
+def test_what_only_sqs_can_tell_stays(old_sqlite, sqs_server, queue):
+    """The limit of this very queue, and that a FIFO queue delays nothing."""
+    sqs_server.create_queue(f"{sqs_server.prefix}{queue}", MaximumMessageSize="2048")
+    old_sqlite.task(tasks.note, "first")
+    old_sqlite.task(tasks.note, "x" * 2000, task_id="large")
+    old_sqlite.task(tasks.note, "later", delay_by=600)
+    old_sqlite.task(tasks.note, "last")
+    delays = not queue.endswith(".fifo")
+    with closing(Gator(sqs_server.dsn(sqs_server.prefix), queue)) as gator:
+        with closing(open_store(old_sqlite.dsn)) as source:
+            (left,) = (moving := Move(source, gator, "all", into=queue)).run()
+        assert (moving.moved, moving.left, gator.len()) == (2 + delays, 2 - delays, 2 + delays)
+    reasons = [f"the limit of the queue {queue}"] + [f"the FIFO queue {queue}"] * (not delays)
+    assert all(reason in one.reason for reason, one in zip(reasons, left, strict=True))
+    assert len(old_sqlite.ids()) == len(left)
 
 
 def limited(gator: Gator, **changes: Any) -> Any:

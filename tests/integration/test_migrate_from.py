@@ -202,6 +202,8 @@ def test_a_target_that_knows_no_ids_is_warned_of(old_sqlite, monkeypatch, capsys
         (("sqlite:///old.db", "-q", "mail", "--to", "sqlite:///new.db"), "Its queues: 'all', 'b'."),
         (("redis://:secret@localhost:1/0", "--to", "sqlite:///new.db"), "Redis does not answer"),
         (("redis://:secret@localhost:port/0", "--to", "sqlite:///new.db"), "cannot be read"),
+        (("redis://:secret@localhost/one", "--to", "sqlite:///new.db"), "'one' is no database"),
+        (("redis://localhost/0?colour=red", "--to", "sqlite:///new.db"), "no parameter 'colour'"),
         (("sqlite:///old.db", "--to", "locmem://"), "keeps tasks in one process"),
         (("sqlite:///old.db", "--to", "mysql://u:secret@localhost/x"), "No backend for mysql://"),
         (("sqlite:///old.db", "--to", "postgresql://u:secret@localhost:1/x"), "does not answer"),

@@ -81,7 +81,7 @@ class Connections:
 
     def __init__(self, conn_string: str) -> None:
         self._shown = hide_password(conn_string)
-        self._check(conn_string)
+        check_url(conn_string)
         defaults: dict[str, Any] = {
             "client_name": "alligator-sql",
             "decode_responses": False,
@@ -100,21 +100,6 @@ class Connections:
             raise InvalidOptionError(f"{self._shown}: {error}") from error
         self._idle: deque[tuple[Any, float]] = deque()
         self._pid = os.getpid()
-
-    def _check(self, conn_string: str) -> None:
-        """Refuse what redis-py takes for database 0 without a word, and what we cannot heed."""
-        url = urlsplit(conn_string)
-        path = url.path.strip("/")
-        if url.scheme != "unix" and path and not path.isdigit():
-            raise InvalidOptionError(
-                f"{self._shown}: {path!r} is no database; they have numbers, as in redis://host/0."
-            )
-        for name in parse_qs(url.query, keep_blank_values=True):
-            if name not in PARAMETERS and not name.startswith("ssl_"):
-                raise InvalidOptionError(
-                    f"{self._shown}: there is no parameter {name!r}. There are "
-                    f"{', '.join(sorted(PARAMETERS))}, and ssl_… for rediss://."
-                )
 
     def call(
         self,
@@ -229,6 +214,27 @@ class Connections:
         self._disconnect_idle()
         with suppress(RedisError, OSError):
             self._pool.disconnect()
+
+
+def check_url(conn_string: str) -> None:
+    """Refuse what redis-py takes for database 0 without a word, and what we cannot heed.
+
+    Raises:
+        InvalidOptionError: The database is no number, or a parameter is unknown.
+    """
+    shown = hide_password(conn_string)
+    url = urlsplit(conn_string)
+    path = url.path.strip("/")
+    if url.scheme != "unix" and path and not path.isdigit():
+        raise InvalidOptionError(
+            f"{shown}: {path!r} is no database; they have numbers, as in redis://host/0."
+        )
+    for name in parse_qs(url.query, keep_blank_values=True):
+        if name not in PARAMETERS and not name.startswith("ssl_"):
+            raise InvalidOptionError(
+                f"{shown}: there is no parameter {name!r}. There are "
+                f"{', '.join(sorted(PARAMETERS))}, and ssl_… for rediss://."
+            )
 
 
 def _answer(connection: Any) -> Any:
