@@ -16,7 +16,7 @@ from ..exceptions import Unsupported
 from ..ids import id_of, new_id
 from ..messages import Claim, Message, Payload, Receipt, WorkerRecord
 from ..outcomes import Released, Retry, Settlement, Snoozed
-from .base import CAN_JOIN, Backend
+from .base import CAN_ALL_ELSE, CAN_JOIN, Backend
 from .capabilities import Capabilities
 
 
@@ -76,7 +76,7 @@ class LegacyBackend(Backend):
     def _refuse_options(self, message: Message) -> None:
         for option in ("priority", "expires", "unique_key", "tags"):
             if getattr(message, option):
-                raise self.cannot(f"honour the option {option}", CAN_JOIN.replace("can", "do"))
+                raise self.cannot(f"honour the option {option!r}", CAN_ALL_ELSE)
 
     def _push(self, queue: str, task_id: str, payload: Payload, due: float | None) -> str | None:
         if due is None:

@@ -34,7 +34,7 @@ class Move:
         queue: The queue in the source.
         into: The queue in the target; by default the same name.
         batch: Tasks that are in memory at a time.
-        dry_run: Only look, in the source alone.
+        dry_run: Only look, in the source alone: what only the target can tell is not found.
 
     Raises:
         InvalidOptionError: The target can have no queue of this name.

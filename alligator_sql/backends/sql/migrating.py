@@ -109,7 +109,8 @@ def _config(dsn: str, prefix: str, schema: str | None) -> Config:
     if database not in ("postgresql", "sqlite"):
         # The string may hold a password: it is not repeated.
         raise UnknownBackendError(
-            "Only databases have a schema: postgresql://user@host/database or sqlite:///tasks.db."
+            "Only databases have a schema: postgresql://user@host/database or sqlite:///tasks.db. "
+            "Redis needs none."
         )
     config = Config(attributes={"dsn": dsn, "prefix": prefix, "schema": schema})
     config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
