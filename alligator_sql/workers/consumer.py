@@ -334,6 +334,8 @@ class Consumer:
         )  # fmt: skip
         self._settled(settlements)
         self._known |= {claim.id: claim.worker for claim in claims}
+        # What was canceled may have been tried again; a new cancellation is found anew.
+        self._canceled.difference_update([claim.id for claim in claims])
         self._held += len(claims)
         self._claimed += len(claims)
         self._dry = not claims
@@ -409,8 +411,9 @@ class Consumer:
             return
 
     def _wants_more(self) -> bool:
-        full = 0 < self._max_tasks <= self._claimed
-        return not self._stopping and not full and self._prefetch.wanted(self._held) > 0
+        if self._stopping or 0 < self._max_tasks <= self._claimed:
+            return False
+        return self._prefetch.wanted(self._held - self._stuck) > 0
 
     def _back_off(self, error: Exception) -> None:
         self._failures += 1
@@ -446,7 +449,7 @@ class Consumer:
         failure = Failure(type(error).__name__, clean(f"The outcome was refused: {error}"))
         try:
             self._backend.ack([Settlement(claim, Failed(failure))])
-        except Exception:  # then it stays with this worker, and is taken back after its end
+        except Exception:  # then it is handed back with the claims that nobody knows of
             logger.exception("task %s cannot be ended", claim.id)
 
     def _release_running(self) -> bool:

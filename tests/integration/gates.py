@@ -1,6 +1,9 @@
 """Tasks that tests hold back and let go, in the same process."""
 
 import threading
+from contextlib import suppress
+
+from alligator_sql import TaskTimeout
 
 
 class Gates:
@@ -32,6 +35,15 @@ def gate(name: str) -> None:
     gates.entered.set()
     assert gates.opened.wait(30)
     gates.ran.append(name)
+
+
+def stay() -> None:
+    """Run until the test opens the gate, whoever wants it to stop."""
+    gates = current
+    gates.entered.set()
+    while not gates.opened.is_set():
+        with suppress(TaskTimeout):
+            gates.opened.wait(30)
 
 
 def echo(value: object) -> object:

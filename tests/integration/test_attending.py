@@ -3,15 +3,16 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from alligator_sql import Gator, TaskCanceled, Worker, current_task
 from alligator_sql.messages import TaskRecord
+from alligator_sql.workers.consumer import Consumer
 from tests.helpers import PATIENCE, wait_until
 
 
@@ -58,6 +59,14 @@ async def sleep() -> None:
 def ends_well_all_the_same() -> None:
     with suppress(TaskCanceled):
         spin()
+
+
+def fail_at_first() -> None:
+    scene.seen.append("ran")
+    scene.began.set()
+    scene.go_on.wait(PATIENCE)
+    if len(scene.seen) == 1:
+        raise ValueError("at first")
 
 
 def snooze_all_the_same() -> None:
@@ -147,6 +156,28 @@ def test_what_has_ended_is_not_canceled(gator: Gator) -> None:
         scene.go_on.set()
         assert wait_for_end(gator, task.task_id).status_name == "success"
         assert gator.cancel(task.task_id) is None
+
+
+def test_a_cancellation_that_came_too_late_is_not_for_the_next_try(monkeypatch) -> None:
+    told = threading.Event()
+    cancel = Consumer.cancel
+
+    def cancel_late(consumer: Consumer, canceled: Collection[UUID]) -> None:
+        scene.go_on.set()
+        wait_until(lambda: not consumer.held())
+        cancel(consumer, canceled)
+        told.set()
+
+    monkeypatch.setattr(Consumer, "cancel", cancel_late)
+    gator = Gator(f"locmem://{uuid4()}")
+    with working(gator):
+        task = gator.task(fail_at_first)
+        assert scene.began.wait(PATIENCE)
+        gator.cancel(task.task_id)
+        assert told.wait(PATIENCE)
+        assert gator.retry(task.task_id)
+        assert wait_for_end(gator, task.task_id).status_name == "success"
+    assert scene.seen == ["ran", "ran"]
 
 
 def test_progress_can_be_found_while_the_task_runs(gator: Gator) -> None:

@@ -142,6 +142,20 @@ def test_a_wake_up_does_not_keep_a_full_worker_busy(gator: Gator) -> None:
         assert time.process_time() - before < 0.25
 
 
+def test_a_stuck_task_does_not_keep_a_worker_from_looking_in_time(
+    gator: Gator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alligator_sql.workers.runners.base.STUCK_AFTER", 0.01)
+    gator.options(timeout=0.01).task(gates.stay)
+    worker = Worker(gator)
+    with running(worker):
+        assert gates.current.entered.wait(30)
+        consumer = worker._consumer
+        assert consumer is not None
+        wait_until(lambda: consumer._stuck == 1)
+        assert consumer._wants_more()
+
+
 def test_an_idle_worker_says_that_it_was_told_to_stop(
     gator: Gator, caplog: pytest.LogCaptureFixture
 ) -> None:
