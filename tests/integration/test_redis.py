@@ -754,6 +754,9 @@ def test_a_stopped_server_delays_and_loses_nothing(
     thread.join(30)
     assert not thread.is_alive()
     assert worker.tasks_complete == 2
+    said = [record.getMessage().partition(" has trouble") for record in caplog.records]
+    troubled = [who for who, trouble, _ in said if trouble]
+    assert len(troubled) == len(set(troubled)), caplog.text
 
 
 def test_a_forked_child_uses_connections_of_its_own(redis_dsn: str) -> None:

@@ -16,8 +16,8 @@ class AccessRefused(AlligatorException):
     """SQS knows who we are, and that we may not do this."""
 
 
-MISSING = {"NonExistentQueue", "QueueDoesNotExist"}
-DENIED = {"AccessDenied", "AccessDeniedException"}
+_MISSING = {"NonExistentQueue", "QueueDoesNotExist"}
+_DENIED = {"AccessDenied", "AccessDeniedException"}
 GONE = {"ReceiptHandleIsInvalid", "MessageNotInflight"}
 """The message is not in flight under this handle: deleted, or visible again."""
 _CREDENTIALS = {
@@ -79,7 +79,7 @@ def refusal(
     The text of SQS is left out where it may repeat parts of the request's signature.
     """
     name = bare(code)
-    if name in MISSING:
+    if name in _MISSING:
         full_name = settings.full_name(queue) if queue else queue
         return SchemaError(
             f"There is no queue {full_name} in SQS ({settings.where}). Create it: "
@@ -88,7 +88,7 @@ def refusal(
     if name in _CREDENTIALS or name in _SKEW:
         culprit = "the clock of this machine" if name in _SKEW else "the credentials of boto3"
         return StoreUnavailableError(f"SQS ({settings.where}) refused {culprit}: {name}.")
-    if name in DENIED:
+    if name in _DENIED:
         return AccessRefused(f"SQS ({settings.where}): {name}: {one_line(text)}")
     if name in _TOO_LARGE:
         return PayloadError(f"SQS refused a task of the queue {queue}: {name}: {one_line(text)}")

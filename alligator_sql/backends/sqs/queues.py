@@ -15,6 +15,8 @@ DEAD = "-dead"
 LARGEST_MESSAGE = 1024 * 1024
 LONGEST_RETENTION = 14 * 86_400
 """Seconds that SQS keeps a message at most."""
+MISSING = "missing"
+"""What :func:`check` says of a queue that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,6 @@ def check(conn_string: str, names: Sequence[str]) -> dict[str, str]:
         return {settings.full_name(name): _state(queues, name) for name in names}
     finally:
         service.close()
-
-
-MISSING = "missing"
 
 
 def _state(queues: Queues, name: str) -> str:
