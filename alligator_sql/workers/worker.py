@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from .. import callables
+from ..backends.base import CAN_ALL_ELSE
 from ..completion import completion_of
 from ..constants import ALL
 from ..context import TaskContext
@@ -83,6 +84,7 @@ class Worker:
 
     Raises:
         InvalidOptionError: An argument has an impossible value.
+        Unsupported: The store has no history, so nothing to keep for any time.
     """
 
     def __init__(
@@ -103,6 +105,8 @@ class Worker:
         keep_success: float | None = None,
         keep_failed: float | None = None,
     ) -> None:
+        if not gator.store.capabilities.retention and (keep_success, keep_failed) != (None, None):
+            raise gator.store.cannot("honour keep_success and keep_failed", CAN_ALL_ELSE)
         keep_success = gator.store.keep_success if keep_success is None else keep_success
         keep_failed = gator.store.keep_failed if keep_failed is None else keep_failed
         for name, value, least in (

@@ -967,6 +967,7 @@ def test_a_missing_library_is_named_with_the_way_to_install_it(
         lambda gator: gator.options(unique_key="k").task(add, 1, 2),
         lambda gator: gator.options(keep_result=True).task(add, 1, 2),
         lambda gator: gator.options(tags=["t"]).task(add, 1, 2),
+        lambda gator: Worker(gator, keep_failed=3600),
     ],
 )
 def test_what_sqs_cannot_do_is_refused(
