@@ -1,6 +1,7 @@
 """Functions that the unit tests enqueue, and hooks. What they do is seen in the journal."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -18,6 +19,10 @@ def echo(value: Any = None) -> Any:
 
 def add(a: int, b: int = 0) -> int:
     return a + b
+
+
+def say(word: str) -> None:
+    logging.getLogger(__name__).warning("%s", word)
 
 
 def fail(message: str = "no") -> None:

@@ -170,6 +170,7 @@ class Child:
         self._memory = 0
         self._is_ready = False
         self._is_alive = True
+        self._is_killed = False
         threading.Thread(target=self._watch, name="alligator-child", daemon=True).start()
         with suppress(OSError):  # that it is gone shows at its first task
             self._channel.send(settings)
@@ -185,6 +186,13 @@ class Child:
     def run(self, claim: Claim, context: TaskContext) -> Outcome:
         """Run a claim, and return what became of it, whatever becomes of the child."""
         self._tasks += 1
+        try:
+            return self._talk(claim, context)
+        except BaseException:
+            self._kill()  # what it has yet to say would be taken for words about its next task
+            raise
+
+    def _talk(self, claim: Claim, context: TaskContext) -> Outcome:
         last_will: tuple[float, Payload] | None = None
         with context.stopped_by(self._kill):
             with suppress(OSError):
@@ -218,6 +226,7 @@ class Child:
         """Whether another one is to take its place; it may have died without a task, too."""
         return (
             not self._is_alive
+            or self._is_killed
             or self._process.returncode is not None
             or 0 < limits.tasks <= self._tasks
             or 0 < limits.memory < self._memory
@@ -236,6 +245,7 @@ class Child:
 
     def _kill(self, _why: Interrupted | None = None) -> None:
         """Kill the child, and what it has started in its group."""
+        self._is_killed = True  # its end shows a moment later
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
