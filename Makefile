@@ -39,8 +39,9 @@ $(READY): pyproject.toml
 demo: $(READY)
 	@$(BIN)/python -m examples.index_files $(ARGS)
 
+# Tests wait for disks, servers and processes more than they compute.
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadscope $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check
