@@ -17,7 +17,6 @@ from .exceptions import Interrupted
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
-_owner_pid = 0
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -69,11 +68,20 @@ def canceling() -> Callable[[Interrupted], None]:
 
 def running_loop() -> asyncio.AbstractEventLoop:
     """Return the loop that runs on its own thread in this process."""
-    global _loop, _thread, _owner_pid
+    global _loop, _thread
     with _lock:
-        if _loop is None or _owner_pid != os.getpid():  # threads do not survive a fork
+        if _loop is None:
             _loop = asyncio.new_event_loop()
-            _owner_pid = os.getpid()
             _thread = threading.Thread(target=_loop.run_forever, name="alligator-loop", daemon=True)
             _thread.start()
         return _loop
+
+
+def _begin_anew() -> None:
+    """Let a child make a loop of its own: after a fork it has no thread that lets go of a lock."""
+    global _lock, _loop
+    _lock, _loop = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_begin_anew)

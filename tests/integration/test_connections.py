@@ -1,5 +1,6 @@
 """The connections that are ours: which are refused, what they ask for, and when they end."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine
 
-from alligator_sql import Gator
+from alligator_sql import Gator, coroutines
 from alligator_sql.backends.sql import engines
 from alligator_sql.exceptions import (
     InvalidOptionError,
@@ -206,6 +207,17 @@ class TestFork:
         assert _end_of(child) == 0
         assert gator.len() == TASKS_OF_A_CHILD
         gator.close()
+
+    def test_while_another_thread_looks_for_the_event_loop(self):
+        assert coroutines.run(asyncio.sleep(0, "parent")) == "parent"
+        with coroutines._lock:
+            child = os.fork()
+            if child == 0:
+                try:
+                    os._exit(0 if coroutines.run(asyncio.sleep(0, "child")) == "child" else 2)
+                finally:  # never back into pytest
+                    os._exit(1)
+        assert _end_of(child) == 0
 
     def test_the_engine_of_an_application_is_its_own_affair(self, postgres18_dsn):
         engine = create_engine(postgres18_dsn.replace("postgresql:", "postgresql+psycopg:"))
