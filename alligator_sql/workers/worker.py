@@ -317,7 +317,7 @@ class Worker:
         try:
             with self.gator.policy.active():
                 return iscoroutinefunction(callables.resolve(claim.func))
-        except Exception:  # whoever runs it finds out, and says so
+        except BaseException:  # whoever runs it finds out, and says so; the loop must go on
             return False
 
     def _services(

@@ -41,6 +41,14 @@ def complex_number() -> complex:
     return 1 + 2j
 
 
+def odd_mapping() -> dict[str, int]:
+    class Odd(dict[str, int]):
+        def items(self) -> Any:
+            raise KeyError("nothing of what dict does")
+
+    return Odd(a=1)
+
+
 def huge_result(size: int) -> str:
     return "x" * size
 

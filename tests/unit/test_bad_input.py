@@ -674,6 +674,19 @@ def test_the_standard_library_is_refused_at_enqueue(gator: Gator, refused: Any) 
         gator.task(subprocess.getoutput, "true")
 
 
+def test_a_module_that_ends_whoever_imports_it_does_not_end_the_event_loop(
+    gator: Gator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rude.py").write_text("raise KeyboardInterrupt\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    data = json.dumps({"task_id": "rude", "func": "rude:f"})
+    gator.store.enqueue([Message(id_of("rude"), "rude", gator.queue_name, "rude:f", data)])
+    task = gator.task(functions.add_later, 1, 2)
+    Worker(gator, burst=True, executor="asyncio").run_forever()
+    assert found(gator, "rude").status == FAILED
+    assert found(gator, task.task_id).status == SUCCESS
+
+
 @pytest.mark.parametrize("name", ["os:system", "posix:system", "subprocess:getoutput"])
 @pytest.mark.parametrize("place", ["func", "on_start", "on_success", "on_error"])
 def test_a_forged_row_cannot_call_the_standard_library(

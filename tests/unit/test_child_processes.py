@@ -65,6 +65,10 @@ def test_one_that_was_killed_at_the_end_of_its_task_gets_no_other(bench: Bench) 
     assert outcomes == [Succeeded(3), Succeeded(7)]
 
 
+def test_a_value_that_cannot_be_encoded_does_not_end_it(bench: Bench) -> None:
+    assert bench.run(claim_of(stored(functions.odd_mapping))) == [Succeeded(None)]
+
+
 def test_one_whose_words_could_not_be_heard_gets_no_other(bench: Bench) -> None:
     def refuse(_record: logging.LogRecord) -> bool:
         raise AttributeError("a filter that expects what records of children do not have")

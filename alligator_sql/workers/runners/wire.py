@@ -169,6 +169,6 @@ def _dump_failure(failure: Failure) -> Words:
 def _is_json(value: Any) -> bool:
     try:
         json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # the value's own code runs while it is encoded
         return False
     return True
