@@ -44,7 +44,7 @@ class TaskContext:
     Args:
         claim: What is run; None for a call that no store knows.
         store: Where it came from, if that can record a success in a transaction.
-        reports: Whether somebody reads :attr:`said`.
+        reports: Whether the store keeps the progress of tasks.
 
     Attributes:
         id: The id of the task, as ``gator.find`` takes it.
@@ -116,6 +116,8 @@ class TaskContext:
 
     def progress(self, percent: float, message: str = "") -> None:
         """Say how far the task has come. It is stored with the next heartbeat of the worker.
+
+        Without a worker that has one, as in ``gator.pop``, nobody is told.
 
         Args:
             percent: 0 to 100.

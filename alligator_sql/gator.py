@@ -234,7 +234,8 @@ class Gator(Enqueuer):
             for claimed in claim(lease.worker):
                 if claimed.suspect and not self._store.begin([claimed]):
                     continue
-                context = TaskContext(claimed, completion)
+                reports = self._store.capabilities.progress
+                context = TaskContext(claimed, completion, reports=reports)
                 outcome = perform(claimed, self.task_class, self.policy, context)
                 self._store.ack([Settlement(claimed, outcome)])
         match outcome:

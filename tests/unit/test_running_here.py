@@ -11,7 +11,7 @@ from alligator_sql.constants import FAILED, RETRYING, WAITING
 from tests.helpers import PATIENCE
 
 from . import functions
-from .test_verdicts import discard, snooze, spin, try_again, who_am_i
+from .test_verdicts import discard, snooze, spin, tell_progress, try_again, who_am_i
 
 
 @pytest.fixture
@@ -28,6 +28,11 @@ def status_of(gator: Gator, task_id: str) -> int:
 def test_a_popped_task_knows_itself(gator: Gator) -> None:
     gator.options(task_id="me").task(who_am_i)
     assert gator.pop() == ["me", 1]
+
+
+def test_a_popped_task_may_tell_its_progress(gator: Gator) -> None:
+    gator.task(tell_progress, "half")
+    assert gator.pop() == "half"
 
 
 def test_a_popped_task_that_snoozes_waits(gator: Gator) -> None:

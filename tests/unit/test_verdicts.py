@@ -78,6 +78,11 @@ def hook_in_context(task: Task, value: Any = None) -> None:
     functions.journal.append(current_task().id)
 
 
+def tell_progress(message: str) -> str:
+    current_task().progress(50, message)
+    return message
+
+
 def spin(seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
