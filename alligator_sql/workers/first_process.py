@@ -7,6 +7,7 @@ the tasks that have started them.
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 
 FORWARDED = (
@@ -37,7 +38,8 @@ def step_aside() -> None:
 
 def _stay(child: int) -> None:
     def forward(number: int, _frame: FrameType | None) -> None:
-        os.kill(child, number)
+        with suppress(ProcessLookupError):  # it was waited for at this very moment
+            os.kill(child, number)
 
     for number in FORWARDED:
         signal.signal(number, forward)
