@@ -484,8 +484,9 @@ class Consumer:
             self._finished(claim, outcome)
         try:
             self._backend.ack(self._settlements)
-        except Exception as error:  # the lease runs out, others take the tasks back
+            self._settled(self._settlements)
+        except StoreUnavailableError as error:  # the lease ends, others take the tasks back
             logger.warning("could not release the tasks: %s", error)
-            return False
-        self._settled(self._settlements)
+        except Exception:
+            self._settle_one_by_one()
         return not self._known

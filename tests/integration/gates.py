@@ -3,7 +3,7 @@
 import threading
 from contextlib import suppress
 
-from alligator_sql import TaskTimeout
+from alligator_sql import TaskTimeout, current_task
 
 
 class Gates:
@@ -35,6 +35,11 @@ def gate(name: str) -> None:
     gates.entered.set()
     assert gates.opened.wait(30)
     gates.ran.append(name)
+
+
+def answer_when_told_to_stop(value: object) -> object:
+    current_task().wait(30)
+    return value
 
 
 def stay() -> None:

@@ -200,6 +200,21 @@ def test_an_outcome_that_is_refused_holds_up_no_other() -> None:
     assert record.error == "ValueError: The outcome was refused: this outcome cannot be stored"
 
 
+def test_an_outcome_that_is_refused_at_a_stop_keeps_no_other_task_from_its_release() -> None:
+    gator = Gator(f"locmem://{uuid4()}", backend_class=_Refusing)
+    bad = gator.task(gates.answer_when_told_to_stop, "poison")
+    long = gator.task(gates.gate, "long")
+    with running(worker := Worker(gator, concurrency=2, grace=0)) as ended:
+        assert gates.current.entered.wait(30)
+        worker.stop()
+        assert ended.result(30) == 0
+    records = [gator.find(task.task_id) for task in (bad, long)]
+    assert [record and (record.status_name, record.attempts) for record in records] == [
+        ("failed", 1),
+        ("waiting", 0),
+    ]
+
+
 class _Trouble(LocalMemoryBackend):
     """Local memory behind a bad line."""
 
