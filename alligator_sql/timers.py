@@ -13,6 +13,9 @@ from itertools import count
 
 logger = logging.getLogger(__name__)
 
+FEW = 1000
+"""Timers among which those that were canceled are not looked for."""
+
 
 class Timer:
     """A call that is to be made."""
@@ -21,6 +24,11 @@ class Timer:
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function: Callable[[], object] | None = function
+
+    @property
+    def is_canceled(self) -> bool:
+        """Whether the call is not to be made any more."""
+        return self._function is None
 
     def cancel(self) -> None:
         """Do not make the call, if it has not begun."""
@@ -41,13 +49,22 @@ class _Thread:
         self._changed = threading.Condition()
         self._numbers = count()
         self._timers: list[tuple[float, int, Timer]] = []
+        self._most = FEW
         threading.Thread(target=self._run, name="alligator-timers", daemon=True).start()
 
     def add(self, moment: float, timer: Timer) -> None:
         with self._changed:
             heapq.heappush(self._timers, (moment, next(self._numbers), timer))
+            if len(self._timers) > self._most:
+                self._tidy()
             if self._timers[0][2] is timer:
                 self._changed.notify()
+
+    def _tidy(self) -> None:
+        """Forget what was canceled: a timeout of an hour is kept no hour for each quick task."""
+        self._timers = [entry for entry in self._timers if not entry[2].is_canceled]
+        heapq.heapify(self._timers)
+        self._most = max(FEW, 2 * len(self._timers))
 
     def _run(self) -> None:
         while True:
