@@ -52,7 +52,8 @@ class TaskContext:
         lease: The number of the claim: it grows with each, and no two attempts share one.
         worker: The incarnation of the worker process that runs the task.
         deadline: When the time of the task is over, on the monotonic clock, or None.
-        said: The last :meth:`progress`, until somebody has taken it.
+        said: The last :meth:`progress`.
+        reported: What of it the store was told last.
         interruption: Why the task has to stop, once it has to.
         interrupted_at: Since when, on the monotonic clock.
         completed: Whether :meth:`complete` has been called with success.
@@ -68,6 +69,7 @@ class TaskContext:
         self.worker: UUID | None = None if claim is None else claim.worker
         self.deadline: float | None = None
         self.said: Progress | None = None
+        self.reported: Progress | None = None
         self.interruption: Interrupted | None = None
         self.interrupted_at: float | None = None
         self.completed = False

@@ -1,6 +1,7 @@
 """What the attendant carries is carried, even when the store was away."""
 
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -55,3 +56,23 @@ def test_newer_words_replace_those_that_could_not_be_sent() -> None:
         attendant.finished()
     attendant.finished()
     assert backend.reported == [Progress(20)]
+
+
+def test_words_that_come_while_others_are_taken_are_not_lost() -> None:
+    class Hasty(TaskContext):
+        """Says more just when somebody has read what it said."""
+
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            if name == "said" and value == Progress(10):
+                self.progress(20)
+            return value
+
+    backend, context = Away(), Hasty(claim_of(""), reports=True)
+    backend.is_away = False
+    attendant = Attendant(backend, 30, uuid4, set, lambda: [context], lambda _ids: None)
+    context.progress(10)
+    attendant.finished()
+    attendant.finished()
+    attendant.finished()
+    assert backend.reported == [Progress(10), Progress(20)]

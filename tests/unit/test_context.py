@@ -132,7 +132,7 @@ def test_a_snooze_of_no_length(delay: Any) -> None:
         TaskContext().snooze(delay)
 
 
-def test_progress_is_kept_until_it_is_taken(claim: Claim) -> None:
+def test_the_last_progress_is_kept(claim: Claim) -> None:
     context = TaskContext(claim, reports=True)
     context.progress(12, "reading")
     context.progress(40.5, "x" * 300)

@@ -76,16 +76,12 @@ class Attendant(Service):
             self._report()
 
     def _report(self) -> None:
-        taken = []
+        news = []
         for context in self._running():
-            progress, context.said = context.said, None
-            if progress is not None and context.claim is not None:
-                taken.append((context, context.claim.id, progress))
-        if not taken:
-            return
-        try:
-            self._backend.report(self._worker(), {task: progress for _, task, progress in taken})
-        except Exception:
-            for context, _, progress in taken:
-                context.said = context.said or progress  # for the next round
-            raise
+            said = context.said
+            if said is not None and said is not context.reported and context.claim is not None:
+                news.append((context, context.claim.id, said))
+        if news:
+            self._backend.report(self._worker(), {task_id: said for _, task_id, said in news})
+        for context, _, said in news:
+            context.reported = said
