@@ -50,6 +50,8 @@ LOOK_AHEAD_FROM = 0.1
 """Seconds: before pauses from this length on, the store is asked when the next task is due."""
 LAST_WORDS = 2.0
 """Seconds that interrupted tasks get to end before they are released."""
+LAST_PAUSE = 0.2
+"""Seconds between two tries to send the last outcomes."""
 STUCK_INTERVAL = 1.0
 """Seconds between two looks for tasks that do not stop."""
 
@@ -482,11 +484,24 @@ class Consumer:
             outcome = self._give_up(claim, why)
             self._settle(Settlement(claim, outcome))
             self._finished(claim, outcome)
-        try:
-            self._backend.ack(self._settlements)
-            self._settled(self._settlements)
-        except StoreUnavailableError as error:  # the lease ends, others take the tasks back
-            logger.warning("could not release the tasks: %s", error)
-        except Exception:
-            self._settle_one_by_one()
+        self._send_last()
         return not self._known
+
+    def _send_last(self) -> None:
+        """Send what is left, for a while also to a store that has trouble.
+
+        Without it the lease ends, and others take the tasks back as after a crash.
+        """
+        deadline = time.monotonic() + LAST_WORDS
+        while self._settlements:
+            try:
+                self._backend.ack(self._settlements)
+                self._settled(self._settlements)
+            except StoreUnavailableError as error:
+                if time.monotonic() >= deadline:
+                    logger.warning("could not release the tasks: %s", error)
+                    return
+                time.sleep(LAST_PAUSE)
+            except Exception:
+                self._settle_one_by_one()
+                return

@@ -220,7 +220,7 @@ class Worker:
     def run_forever(self) -> int:
         """Run tasks until stopped, or until ``max_tasks`` or ``burst`` ends it.
 
-        The first SIGTERM or SIGINT stops claiming and hands back what has not started;
+        The first SIGTERM, SIGINT or SIGHUP stops claiming and hands back what has not started;
         what runs may finish within ``grace``. Then, or at a second signal, the rest is told
         to stop and released to run elsewhere. A third one ends the process at once, as a
         crash would, with the exit code 128 + the number of the signal.
@@ -411,7 +411,7 @@ class Worker:
 
     @contextmanager
     def _signal_handlers(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, where this is the main thread."""
+        """Stop on SIGTERM, SIGINT and SIGHUP, where this is the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -422,9 +422,10 @@ class Worker:
                 os._exit(128 + number)
             self._stop(stage)
 
-        before = {
-            number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, handle) for number in numbers}
         try:
             yield
         finally:

@@ -239,6 +239,30 @@ class _Trouble(LocalMemoryBackend):
         return claims
 
 
+class _AwayAtTheEnd(LocalMemoryBackend):
+    """Local memory that is away when outcomes are sent on their own, for the first times."""
+
+    refusals = 3
+
+    def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailableError("restarting")
+        return super().ack(settlements)
+
+
+def test_a_stop_waits_a_moment_for_a_store_that_is_away() -> None:
+    gator = Gator(f"locmem://{uuid4()}", backend_class=_AwayAtTheEnd)
+    task = gator.task(gates.gate, "long")
+    with running(worker := Worker(gator, grace=0)) as ended:
+        assert gates.current.entered.wait(30)
+        worker.stop()
+        assert ended.result(30) == 0
+    record = gator.find(task.task_id)
+    assert record is not None
+    assert (record.status_name, record.attempts, record.crashes) == ("waiting", 0, 0)
+
+
 def _troubled() -> tuple[Gator, _Trouble]:
     gator = Gator(f"locmem://{uuid4()}", backend_class=_Trouble)
     assert isinstance(gator.backend, _Trouble)

@@ -64,7 +64,7 @@ class TestStopping:
         assert start("--burst").ends() == 0
         assert sorted(map(int, files.lines(files.done))) == list(range(50))
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     def test_at_the_second_signal_what_runs_is_released(self, gator, start, files, number):
         task = gator.task(tasks.wait_for_file, files.started, files.until)
         worker = start()
