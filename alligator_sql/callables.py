@@ -194,14 +194,22 @@ def check_call(func: AnyCallable, args: tuple[Any, ...], kwargs: dict[str, Any])
     """
     # A closure is used once, and a cache would keep alive all that it holds.
     keeps_nothing = isinstance(func, FunctionType) and func.__closure__ is None
-    signature = _cached_signature(func) if keeps_nothing else _signature(func)
+    problem = (_cached_problem if keeps_nothing else _problem)(func, len(args), *kwargs)
+    if problem is not None:
+        raise SignatureError(problem)
+
+
+def _problem(func: AnyCallable, positional: int, *keywords: str) -> str | None:
+    """Return why ``func`` cannot be called with so many arguments, and with these by name."""
+    signature = _signature(func)
     if signature is None:
-        return
+        return None
     try:
-        signature.bind(*args, **kwargs)
+        signature.bind(*[None] * positional, **dict.fromkeys(keywords))
     except TypeError as error:
         name = getattr(func, "__qualname__", repr(func))
-        raise SignatureError(f"{name}{signature} cannot be called this way: {error}.") from None
+        return f"{name}{signature} cannot be called this way: {error}."
+    return None
 
 
 def shown(func: AnyCallable) -> str:
@@ -216,4 +224,4 @@ def _signature(func: AnyCallable) -> inspect.Signature | None:
         return None
 
 
-_cached_signature = lru_cache(maxsize=4096)(_signature)
+_cached_problem = lru_cache(maxsize=4096)(_problem)

@@ -131,24 +131,26 @@ class RedisBackend(Backend):
         for message in messages:
             queues.setdefault(message.queue, []).append(message)
         self._announce(queues)
-        receipts = {queue: self._enqueue(queue, those) for queue, those in queues.items()}
+        if len(queues) == 1:
+            return self._enqueue(messages[0].queue, messages)
+        receipts = {queue: iter(self._enqueue(queue, queues[queue])) for queue in queues}
         return [next(receipts[message.queue]) for message in messages]
 
-    def _enqueue(self, queue: str, messages: Sequence[Message]) -> Iterator[Receipt]:
+    def _enqueue(self, queue: str, messages: Sequence[Message]) -> list[Receipt]:
         calls = []
         for batch in _batches(messages):
             arguments = [one for message in batch for one in records.arguments_of(message)]
             calls.append(Call("enqueue", queue, arguments))
         repeated: list[Exception] = []
         answers = self._scripts.run_all(calls, atomic=len(calls) > 1, repeated=repeated.append)
-        return (
+        return [
             _receipt(message, answer, sent_before=bool(repeated))
             for message, answer in zip(messages, chain.from_iterable(answers), strict=True)
-        )
+        ]
 
     def _announce(self, queues: Iterable[str]) -> None:
         """Make sure that the names of ``queues`` are known, and the server is fit for them."""
-        fresh = set(queues) - self._announced
+        fresh = {queue for queue in queues if queue not in self._announced}
         if fresh:
             self.open()
             self._used |= fresh
