@@ -49,6 +49,7 @@ class Backend(ABC):
         keep_success: Seconds that successful tasks stay in the history, unless a worker says
             otherwise.
         keep_failed: Seconds that failed and canceled tasks stay there.
+        stale_outcomes: How many outcomes came too late so far, and changed nothing.
     """
 
     name: ClassVar[str]
@@ -56,6 +57,7 @@ class Backend(ABC):
     options: ClassVar[frozenset[str]] = frozenset()
     keep_success: ClassVar[float] = DAY
     keep_failed: ClassVar[float] = 30 * DAY
+    stale_outcomes = 0
 
     @abstractmethod
     def open(self) -> None:
@@ -280,6 +282,24 @@ class Backend(ABC):
         """
         raise self.cannot("prune ended tasks", CAN_ALL_ELSE)
 
+    def report_stale(self, settlements: Iterable[Settlement], applied: Collection[UUID]) -> None:
+        """Count and log the outcomes that came too late: all that were not ``applied``.
+
+        Somebody else holds or has ended those tasks. For those that call this after each
+        :meth:`ack`.
+        """
+        for settlement in settlements:
+            outcome = settlement.outcome
+            expected = isinstance(outcome, Succeeded) and outcome.completed
+            if settlement.claim.id not in applied and not expected:
+                self.stale_outcomes += 1
+                logger.warning(
+                    "stale outcome of task %s (lease %d) changed nothing: the lease was lost, or "
+                    "it was recorded before",
+                    settlement.claim.id,
+                    settlement.claim.lease,
+                )
+
     def cannot(self, what: str, who_can: str = "") -> Unsupported:
         """Return the error that says that this backend cannot do ``what``."""
         hint = f" {who_can}." if who_can else ""
@@ -294,17 +314,3 @@ def quarantined(crashes: int, worker: UUID, host: str | None, pid: int | None) -
     where = f" on {host} with process id {pid}" if host is not None else ""
     text = f"{crashes} workers died while they ran this task; the last was {worker}{where}."
     return Failure("WorkerDied", text, reason=QUARANTINED)
-
-
-def report_stale(settlements: Iterable[Settlement], applied: set[UUID]) -> None:
-    """Log the outcomes that came too late: somebody else holds or has ended those tasks."""
-    for settlement in settlements:
-        outcome = settlement.outcome
-        expected = isinstance(outcome, Succeeded) and outcome.completed
-        if settlement.claim.id not in applied and not expected:
-            logger.warning(
-                "stale outcome of task %s (lease %d) changed nothing: the lease was lost, or it "
-                "was recorded before",
-                settlement.claim.id,
-                settlement.claim.lease,
-            )

@@ -47,7 +47,7 @@ from ..outcomes import (
     Snoozed,
     Succeeded,
 )
-from .base import CAN_JOIN, CANCELED_REASON, Backend, quarantined, report_stale
+from .base import CAN_JOIN, CANCELED_REASON, Backend, quarantined
 from .capabilities import Capabilities
 
 
@@ -271,7 +271,7 @@ class LocalMemoryBackend(Backend):
                 applied.add(settlement.claim.id)
         if applied:
             self._changed.notify_all()
-        report_stale(settlements, applied)
+        self.report_stale(settlements, applied)
         return applied
 
     def _held(self, claim: Claim) -> _Entry | None:

@@ -194,11 +194,13 @@ class Worker:
     def stopping(self) -> None:
         """Say that the worker has stopped."""
         self.keep_running = False
+        stale = self.gator.store.stale_outcomes
         self.log.info(
-            "%s stopped after %d tasks",
+            "%s stopped after %d tasks%s",
             self.ident(),
             self.tasks_complete,
-            extra={"tasks": self.tasks_complete},
+            f"; {stale} outcomes came too late" if stale else "",
+            extra={"tasks": self.tasks_complete, "stale_outcomes": stale},
         )
 
     def result(self, result: Any) -> None:

@@ -199,6 +199,7 @@ class FileBackend(Backend):
             if task is not None:
                 self._apply(contents, task, outcome)
                 applied.add(claim.id)
+        self.report_stale(settlements, applied)
         return applied
 
     def _apply(self, contents: Contents, task: StoredTask, outcome: Outcome) -> None:

@@ -29,7 +29,7 @@ from ...messages import (
     WorkerRecord,
 )
 from ...outcomes import Settlement
-from ..base import CAN_JOIN, DAY, Backend, report_stale
+from ..base import CAN_JOIN, DAY, Backend
 from ..capabilities import Capabilities
 from . import keys, records
 from .checks import check
@@ -183,7 +183,7 @@ class RedisBackend(Backend):
             claim = Call("claim", queue, arguments)
             *acked, claimed = self._scripts.run_all([*acks, claim], repeatable=False)
             if acks:
-                _applied(settlements, acked)
+                self._applied(settlements, acked)
                 acks = []
             claims += self._claims(claimed, queue, worker)
         return claims
@@ -204,7 +204,7 @@ class RedisBackend(Backend):
 
     def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
         """Persist outcomes, those of each queue together."""
-        return _applied(settlements, self._scripts.run_all(list(_acks(settlements))))
+        return self._applied(settlements, self._scripts.run_all(list(_acks(settlements))))
 
     def begin(self, claims: Sequence[Claim]) -> set[UUID]:
         """Note that suspects start."""
@@ -392,6 +392,13 @@ class RedisBackend(Backend):
         [names] = self._send([("SMEMBERS", keys.QUEUES)])
         return sorted({name.decode() for name in names} | self._used)
 
+    def _applied(
+        self, settlements: Sequence[Settlement], answers: Iterable[Iterable[bytes]]
+    ) -> set[UUID]:
+        applied = _uuids(answers)
+        self.report_stale(settlements, applied)
+        return applied
+
     def _send(self, commands: Sequence[Command]) -> list[Any]:
         answers = self.connections.call(commands) if commands else []
         for answer in answers:
@@ -441,12 +448,6 @@ def _acks(settlements: Sequence[Settlement]) -> Iterator[Call]:
         )
     for (queue, _), arguments in grouped.items():
         yield Call("ack", queue, arguments)
-
-
-def _applied(settlements: Sequence[Settlement], answers: Iterable[Iterable[bytes]]) -> set[UUID]:
-    applied = _uuids(answers)
-    report_stale(settlements, applied)
-    return applied
 
 
 def _uuids(answers: Iterable[Iterable[bytes]]) -> set[UUID]:

@@ -24,7 +24,7 @@ from ...messages import (
     WorkerRecord,
 )
 from ...outcomes import Released, Settlement
-from ..base import Backend, report_stale
+from ..base import Backend
 from ..capabilities import Capabilities
 from . import engines, joining, rescuing, schema
 from .connections import Connections
@@ -267,7 +267,7 @@ class SQLBackend(Backend):
     def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[UUID]:
         announce = partial(self._wakeups.announce_end, connection)
         applied = self._settler.settle(connection, settlements, announce)
-        report_stale(settlements, applied)
+        self.report_stale(settlements, applied)
         released = (one.claim for one in settlements if isinstance(one.outcome, Released))
         queues = {claim.queue for claim in released if claim.id in applied}
         self._wakeups.announce_due(connection, queues)

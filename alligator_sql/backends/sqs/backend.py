@@ -16,7 +16,7 @@ from ...clock import SYSTEM_CLOCK, Clock
 from ...exceptions import InvalidOptionError, PayloadError
 from ...messages import Claim, Message, Receipt, WorkerRecord
 from ...outcomes import Settlement
-from ..base import CAN_JOIN, Backend, report_stale
+from ..base import CAN_JOIN, Backend
 from ..capabilities import Capabilities
 from .batches import LARGEST_BATCH, Letter, letter
 from .connection import Connection
@@ -232,7 +232,7 @@ class SQSBackend(Backend):
             AlligatorException: Some could not be stored, all others were.
         """
         applied = self._opened().settler.settle(settlements)
-        report_stale(settlements, applied)
+        self.report_stale(settlements, applied)
         return applied
 
     # Workers

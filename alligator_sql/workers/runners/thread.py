@@ -1,5 +1,6 @@
 """Running tasks on threads of this process."""
 
+import logging
 import os
 import threading
 import time
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from ...context import TaskContext
 from ...messages import Claim
 from .base import Done, MakeContext, Perform, Runner, broken, is_stuck, tell_stuck
+
+logger = logging.getLogger(__name__)
 
 
 class ThreadRunner(Runner):
@@ -44,6 +47,7 @@ class ThreadRunner(Runner):
         self._changed = threading.Condition()
         self._stopping = False
         self._started = 0
+        self._missing = 0
 
     def start(self) -> None:
         """Start the threads."""
@@ -87,10 +91,19 @@ class ThreadRunner(Runner):
             self._stuck |= found
             for thread in found:
                 del self._running[thread]
-        for _ in found:
-            self._start_thread()
         tell_stuck(found.values(), "its thread is stuck, another one takes its place")
+        self._missing += len(found)
+        self._start_missing()
         return len(self._stuck)
+
+    def _start_missing(self) -> None:
+        while self._missing:
+            try:
+                self._start_thread()
+            except RuntimeError as error:  # tried again at the next look
+                logger.error("%d threads cannot be started: %s", self._missing, error)
+                return
+            self._missing -= 1
 
     def stop(self) -> None:
         """Let the threads end once they have nothing to run."""
