@@ -40,6 +40,8 @@ from .services.rescuer import Rescuer
 LOGGER = "alligator_sql.worker"
 GRACE = 25.0
 """Seconds that running tasks get to finish after a stop."""
+SERVICE_PATIENCE = 2.0
+"""Seconds that a stopping worker waits for its services."""
 AT_ONCE = 3
 """The signal that ends the process without any further ado."""
 EXECUTORS = ("threads", "processes", "asyncio", "auto")
@@ -265,8 +267,7 @@ class Worker:
             try:
                 lease.holds = not self._consumer.run(self._urgency)
             finally:
-                for service in services:
-                    service.stop()
+                _end(services)
                 self._consumer = None
                 self._attendant = None
         self.stopping()
@@ -434,6 +435,17 @@ class Worker:
             for number, handler in before.items():
                 if handler is not None:  # it was set from C, and is out of Python's reach
                     signal.signal(number, handler)
+
+
+def _end(services: Sequence[Service]) -> None:
+    """Stop services, and wait a moment for those that may be using the store."""
+    for service in services:
+        service.stop()
+    deadline = time.monotonic() + SERVICE_PATIENCE
+    for service in services:
+        # A listener that hears only waits, and ends by itself.
+        if not (isinstance(service, Listener) and service.healthy):
+            service.join(max(0.0, deadline - time.monotonic()))
 
 
 def _extra(claim: Claim) -> dict[str, Any]:

@@ -19,9 +19,9 @@ class Listener(Service):
         self._wake = wake
 
     def run_once(self) -> None:
-        """Wait for news once."""
+        """Wait for news once; the first time only make sure that they would come."""
         try:
-            if self._backend.listen(self._queues, WAIT):
+            if self._backend.listen(self._queues, WAIT if self.healthy else 0.0):
                 self._wake()
         except Exception:
             if self.healthy:  # the worker has relied on it, and may mean to sleep for long
