@@ -127,7 +127,7 @@ def _commands_sent_in(seconds: float, server: RedisServer) -> int:
             end = threading.Timer(seconds, client.echo, ["over"])
             end.start()
             heard = takewhile(lambda one: one["command"] != "ECHO over", monitor.listen())
-            sent = sum(one["client_type"] != "lua" for one in heard)
+            sent: int = sum(one["client_type"] != "lua" for one in heard)
             end.join()  # it has its answer before the connection is closed
             return sent
 
