@@ -20,7 +20,7 @@ help:
 	@echo "make test          run the tests (ARGS=... for pytest)"
 	@echo "make check         lint, types, layers and tests"
 	@echo "make chaos         kill, stop and cut off workers and stores (ARGS=\"--store redis\")"
-	@echo "make bench         measure, for an hour or two; bench-quick takes two minutes"
+	@echo "make bench         measure, for an hour or two; bench-quick takes a few"
 	@echo "make wheel         build sdist and wheel into dist/"
 	@echo "make clean         remove all that make has made"
 	@echo "PYTHON=... chooses the interpreter, VENV=... the place of the environment"

@@ -63,7 +63,7 @@ def _planned(
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a minute for all of it; the figures mean little"
+        "--quick", action="store_true", help="a few minutes for all of it; the figures mean little"
     )
     parser.add_argument(
         "--scenario", nargs="+", choices=SCENARIOS, default=SCENARIOS, metavar="NAME",
