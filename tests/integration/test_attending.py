@@ -36,12 +36,21 @@ def _new_scene() -> Iterator[None]:
     scene.go_on.set()
 
 
+def loop() -> None:
+    """Compute, in a function of its own.
+
+    In CPython 3.13 the jump back of a loop at the end of a ``try`` is not part of it, and that is
+    where an exception from another thread arrives.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        pass
+
+
 def spin() -> None:
     scene.began.set()
-    deadline = time.monotonic() + PATIENCE
     try:
-        while time.monotonic() < deadline:
-            pass
+        loop()
     except TaskCanceled:
         scene.seen.append("canceled")
         raise
