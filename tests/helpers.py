@@ -1,5 +1,6 @@
 """What many tests need."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,14 @@ def wait_until(condition: Callable[[], object], timeout: float = PATIENCE) -> No
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout} s: {condition}"
         pause.wait(0.01)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at the moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 class Background(threading.Thread):

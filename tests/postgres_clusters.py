@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any, LiteralString, Self
 
 import psycopg
 
+from .helpers import free_port
 from .postgres_servers import PostgresServer
 
 PATIENCE = 60
@@ -33,7 +33,7 @@ class Cluster:
         self._user = user
         self._folder = Path(tempfile.mkdtemp(prefix="gator-"))
         self._data = self._folder / "data"
-        self.port = _free_port()
+        self.port = free_port()
         if user is not None:
             shutil.chown(self._folder, user)
         if primary is None:
@@ -126,10 +126,3 @@ class Cluster:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -14,6 +14,8 @@ import redis
 
 from alligator_sql.backends.redis import RedisBackend
 
+from .helpers import free_port
+
 PATIENCE = 20.0
 """Seconds after which a server that does not answer is broken."""
 
@@ -115,14 +117,6 @@ class RedisServer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at the moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def advance(backend: RedisBackend, seconds: float) -> None:

@@ -57,9 +57,8 @@ STUCK_INTERVAL = 1.0
 
 
 class Urgency(IntEnum):
-    """How soon a worker is to end."""
+    """How soon a worker that was told to stop is to end."""
 
-    NONE = 0
     FINISH = 1
     """Claim nothing more, let what runs come to its end."""
     RELEASE = 2

