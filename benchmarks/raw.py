@@ -95,7 +95,7 @@ class Raw(ABC):
 
     def claim(self, queue: str, limit: int, worker: UUID) -> list[Claim]:
         """Claim with the statements of the package."""
-        return drive(self.dialect.claim(queue, limit, worker), self.execute)
+        return drive(self.dialect.claim([queue], limit, worker), self.execute)
 
     def end(self, worker: UUID, claims: Sequence[Claim]) -> None:
         """Acknowledge successes with the statements of the package."""

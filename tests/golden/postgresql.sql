@@ -46,33 +46,33 @@ delete from alligator_tasks
  where id = any(cast(%(ids)s as uuid[])) and status + 0 in (0, 3, 4);
 
 -- priorities
-with recursive found(priority) as (
-    select max(priority) from alligator_tasks where queue = %(queue)s
+with recursive found(queue, priority) as (
+    select q.value, (select max(priority) from alligator_tasks where queue = q.value)
+      from unnest(cast(%(queues)s as text[])) as q(value)
     union all
-    select (select max(priority) from alligator_tasks
-             where queue = %(queue)s and priority < found.priority)
+    select found.queue, (select max(priority) from alligator_tasks
+                          where queue = found.queue and priority < found.priority)
       from found where found.priority is not null
 )
-select priority from found where priority is not null;
+select queue, priority from found where priority is not null;
 
 -- claim
 with pick as materialized (
     select x.id
-      from unnest(cast(%(priorities)s as smallint[]), cast(%(mark_run_ats)s as float8[]),
-                  cast(%(mark_ids)s as uuid[]))
-           with ordinality as m(priority, run_at, id, place)
+      from unnest(cast(%(queues)s as text[]), cast(%(priorities)s as smallint[]),
+                  cast(%(mark_run_ats)s as float8[]), cast(%(mark_ids)s as uuid[]))
+           as m(queue, priority, run_at, id)
      cross join lateral (
            select id from alligator_tasks
-            where queue = %(queue)s and priority = m.priority and run_at <= now()
+            where queue = m.queue and priority = m.priority and run_at <= now()
               and (run_at, id) >= (to_timestamp(m.run_at), m.id)
               and status in (0, 3, 4)
               and exists (select 1 from alligator_workers
                            where id = %(worker)s and expires_at > now())
-              and not exists (select 1 from alligator_queues
-                               where name = %(queue)s and paused_at is not null)
             order by run_at, id
             limit %(limit)s
               for no key update skip locked) x
+     where (select paused_at from alligator_queues where name = m.queue) is null
      limit %(limit)s
 ),
 held as (
@@ -240,25 +240,25 @@ DELETE FROM alligator_payloads WHERE alligator_payloads.id IN (… ids …);
 DELETE FROM alligator_errors WHERE alligator_errors.task_id IN (… ids …);
 
 -- next_due
-WITH RECURSIVE found(priority) AS
-(SELECT max(alligator_tasks.priority) AS priority
+WITH RECURSIVE found(queue, priority) AS
+(SELECT q.value AS queue, (SELECT max(alligator_tasks.priority) AS max_1
 FROM alligator_tasks
-WHERE alligator_tasks.queue = %(queue)s::VARCHAR UNION ALL SELECT (SELECT
-    max(alligator_tasks.priority) AS max_1
+WHERE alligator_tasks.queue = q.value) AS priority
+FROM unnest(cast(%(queues)s as text[])) as q(value) UNION ALL SELECT found.queue AS queue, (SELECT
+    max(alligator_tasks.priority) AS max_2
 FROM alligator_tasks
-WHERE alligator_tasks.queue = %(queue)s::VARCHAR AND alligator_tasks.priority < found.priority) AS
-    anon_1
+WHERE alligator_tasks.queue = found.queue AND alligator_tasks.priority < found.priority) AS anon_1
 FROM found
 WHERE found.priority IS NOT NULL)
  SELECT min((SELECT min(alligator_tasks.run_at) AS min_2
 FROM alligator_tasks
-WHERE alligator_tasks.queue = %(queue)s::VARCHAR AND alligator_tasks.priority = found.priority AND
+WHERE alligator_tasks.queue = found.queue AND alligator_tasks.priority = found.priority AND
     alligator_tasks.run_at > now() AND alligator_tasks.run_at <= now() + make_interval(secs =>
     %(horizon)s) AND alligator_tasks.status IN (… status_1 …))) AS min_1, now()
 FROM found
-WHERE NOT (EXISTS (SELECT *
+WHERE (SELECT alligator_queues.paused_at
 FROM alligator_queues
-WHERE alligator_queues.name = %(queue)s::VARCHAR AND alligator_queues.paused_at IS NOT NULL));
+WHERE alligator_queues.name = found.queue) IS NULL;
 
 -- is_paused
 SELECT EXISTS (SELECT *

@@ -31,14 +31,15 @@ select json_extract(m.value, '$.id'), json_extract(m.value, '$.payload')
 on conflict do nothing;
 
 -- priorities
-with recursive found(priority) as (
-    select max(priority) from alligator_tasks where queue = :queue
+with recursive found(queue, priority) as (
+    select q.value, (select max(priority) from alligator_tasks where queue = q.value)
+      from json_each(:queues) as q
     union all
-    select (select max(priority) from alligator_tasks
-             where queue = :queue and priority < found.priority)
+    select found.queue, (select max(priority) from alligator_tasks
+                          where queue = found.queue and priority < found.priority)
       from found where found.priority is not null
 )
-select priority from found where priority is not null;
+select queue, priority from found where priority is not null;
 
 -- claim
 update alligator_tasks
@@ -180,24 +181,26 @@ DELETE FROM alligator_payloads WHERE alligator_payloads.id IN (… ids …);
 DELETE FROM alligator_errors WHERE alligator_errors.task_id IN (… ids …);
 
 -- next_due
-WITH RECURSIVE found(priority) AS
-(SELECT max(alligator_tasks.priority) AS priority
+WITH RECURSIVE found(queue, priority) AS
+(SELECT q.value AS queue, (SELECT max(alligator_tasks.priority) AS max_1
 FROM alligator_tasks
-WHERE alligator_tasks.queue = :queue UNION ALL SELECT (SELECT max(alligator_tasks.priority) AS max_1
+WHERE alligator_tasks.queue = q.value) AS priority
+FROM json_each(:queues) as q UNION ALL SELECT found.queue AS queue, (SELECT
+    max(alligator_tasks.priority) AS max_2
 FROM alligator_tasks
-WHERE alligator_tasks.queue = :queue AND alligator_tasks.priority < found.priority) AS anon_1
+WHERE alligator_tasks.queue = found.queue AND alligator_tasks.priority < found.priority) AS anon_1
 FROM found
 WHERE found.priority IS NOT NULL)
  SELECT min((SELECT min(alligator_tasks.run_at) AS min_2
 FROM alligator_tasks
-WHERE alligator_tasks.queue = :queue AND alligator_tasks.priority = found.priority AND
+WHERE alligator_tasks.queue = found.queue AND alligator_tasks.priority = found.priority AND
     alligator_tasks.run_at > ((julianday('now') - 2440587.5) * 86400.0) AND alligator_tasks.run_at
     <= ((julianday('now') - 2440587.5) * 86400.0) + :horizon AND alligator_tasks.status IN (…
     status_1 …))) AS min_1, ((julianday('now') - 2440587.5) * 86400.0)
 FROM found
-WHERE NOT (EXISTS (SELECT *
+WHERE (SELECT alligator_queues.paused_at
 FROM alligator_queues
-WHERE alligator_queues.name = :queue AND alligator_queues.paused_at IS NOT NULL));
+WHERE alligator_queues.name = found.queue) IS NULL;
 
 -- is_paused
 SELECT EXISTS (SELECT *

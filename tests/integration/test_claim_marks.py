@@ -106,10 +106,10 @@ def test_a_bounded_claim_visits_few_dead_entries_and_a_full_one_all(gator, claim
         gator.map(tasks.echo, range(100))
 
         dialect = gator.store._dialect
-        (mark,) = dialect._marks["all"].bounded()
+        (mark,) = dialect._marks_of(["all"]).bounded()
         blocks = {}
-        for name, places in (("bounded", [mark]), ("full", [(0, FRONT)])):
-            sql, values = next(dialect._claim_from(places, "all", 10, claimer.id, begins=True))
+        for name, places in (("bounded", [mark]), ("full", [(("all", 0), FRONT)])):
+            sql, values = next(dialect._claim_from(places, ["all"], 10, claimer.id, begins=True))
             plan = Prepared(observer, name, sql).analyze(values, "auto")
             assert plan.root["Actual Rows"] == 10
             blocks[name] = plan.blocks

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from alligator_sql.backends.sql.dialects import Ended, PutBack
+from alligator_sql.backends.sql.dialects import Ended, Place, PutBack, in_order
 from alligator_sql.backends.sql.marks import FRONT, Mark
 from alligator_sql.backends.sql.postgresql import PostgreSQL
 from alligator_sql.backends.sql.sqlite import SQLite
@@ -28,6 +28,8 @@ from .plans import MODES, Plan, Prepared
 
 MANY = 200_000
 BATCH = 100
+QUEUES = ["none", "all", "empty"]
+"""Those of the worker; in most of them there is nothing."""
 WORKER = UUID(int=1)
 DIALECT = PostgreSQL(Names())
 STATEMENTS = Statements(build(Names()), DIALECT)
@@ -133,22 +135,35 @@ def statement(steps: Any) -> tuple[str, dict[str, Any]]:
     return next(steps)  # type: ignore[no-any-return]
 
 
-def claim_from(places: Sequence[tuple[int, Mark]]) -> tuple[str, dict[str, Any]]:
-    return statement(DIALECT._claim_from(places, "all", BATCH, WORKER, begins=True))
+def claim_from(bounds: Sequence[tuple[Place, Mark]]) -> tuple[str, dict[str, Any]]:
+    return statement(DIALECT._claim_from(bounds, QUEUES, BATCH, WORKER, begins=True))
 
 
-def priorities(connection: psycopg.Connection[Any]) -> list[int]:
-    found = connection.execute(DIALECT._priorities.replace(":queue", "'all'"))
-    return [priority for (priority,) in found]
+def places(connection: psycopg.Connection[Any]) -> list[Place]:
+    """Return where there are tasks."""
+    found = connection.execute(
+        "select distinct queue, priority from alligator_tasks where queue = any(%s)", (QUEUES,)
+    )
+    return in_order(QUEUES, found.fetchall())
 
 
 def hold(connection: psycopg.Connection[Any]) -> list[tuple[UUID, int]]:
     """Claim a batch and return the ids and the leases."""
-    sql, values = claim_from([(priority, FRONT) for priority in priorities(connection)])
+    sql, values = claim_from([(place, FRONT) for place in places(connection)])
     Prepared(connection, "hold", sql).analyze(values, "auto")
     held = connection.execute("select id, lease from alligator_tasks where status = 6").fetchall()
     assert len(held) == BATCH
     return held
+
+
+def taken(connection: psycopg.Connection[Any]) -> tuple[int, int]:
+    """Return how many tasks the transaction has claimed, and how many it has locked in vain."""
+    mine = "cast(cast(pg_current_xact_id() as text) as xid)"
+    [(claimed, locked)] = connection.execute(
+        f"select count(*) filter (where xmin = {mine}), "
+        f"count(*) filter (where xmin <> {mine} and xmax = {mine}) from alligator_tasks"
+    )
+    return claimed, locked
 
 
 def check(plan: Plan) -> None:
@@ -173,8 +188,8 @@ def by_primary_key(node: Any) -> bool:
 
 
 def test_a_claim(connection, mode):
-    found = priorities(connection)
-    sql, values = claim_from([(priority, FRONT) for priority in found])
+    found = places(connection)
+    sql, values = claim_from([(place, FRONT) for place in found])
     claim = Prepared(connection, "claim", sql)
     check(claim.explain(values, mode))
 
@@ -185,12 +200,27 @@ def test_a_claim(connection, mode):
     assert plan.root["Actual Rows"] == BATCH
     # those it locks, those it updates, and no more
     assert plan.visited("alligator_tasks") <= 2 * BATCH + len(found), plan
-    mine = "cast(cast(pg_current_xact_id() as text) as xid)"
-    counts = connection.execute(
-        f"select count(*) filter (where xmin = {mine}), "
-        f"count(*) filter (where xmin <> {mine} and xmax = {mine}) from alligator_tasks"
-    )
-    assert counts.fetchone() == (BATCH, 0)  # claimed, and locked in vain
+    assert taken(connection) == (BATCH, 0)
+
+
+def test_a_claim_from_many_queues(connection, mode):
+    """Those without tasks cost nothing that can be counted, those behind are not looked at."""
+    empty = [(f"queue-{number}", 0) for number in range(200)]
+    found = places(connection)
+    bounds = [(place, FRONT) for place in (*empty, *found, ("other", 0))]
+    queues = [queue for (queue, _), _ in bounds]
+    sql, values = statement(DIALECT._claim_from(bounds, queues, BATCH, WORKER, begins=True))
+    claim = Prepared(connection, "claim", sql)
+    check(claim.explain(values, mode))
+    plan = claim.analyze(values, mode)
+    check(plan)
+    assert plan.root["Actual Rows"] == BATCH
+    (locking,) = plan.nodes("LockRows")
+    assert len(empty) < locking["Actual Loops"] <= len(bounds) - 1, plan
+    assert plan.blocks <= 20 * BATCH + 10 * len(bounds), plan
+    assert taken(connection) == (BATCH, 0)
+    claimed = connection.execute("select distinct queue from alligator_tasks where status = 6")
+    assert claimed.fetchall() == [("all",)]
 
 
 def test_a_claim_that_goes_on_after_a_mark(connection, mode):
@@ -199,7 +229,7 @@ def test_a_claim_that_goes_on_after_a_mark(connection, mode):
         "where queue = 'all' and priority = 0 and run_at <= now() order by run_at, id "
         "limit 1 offset 500"
     ).fetchone()
-    sql, values = claim_from([(0, Mark(run_at, task_id))])
+    sql, values = claim_from([(("all", 0), Mark(run_at, task_id))])
     claim = Prepared(connection, "claim", sql)
     check(claim.explain(values, mode))
     plan = claim.analyze(values, mode)
@@ -214,21 +244,21 @@ def test_a_claim_that_goes_on_after_a_mark(connection, mode):
 
 def test_a_claim_from_a_paused_queue(connection, mode):
     """It reads no task at all, so a pause over a long queue costs nothing."""
-    found = priorities(connection)
+    found = places(connection)
     connection.execute("insert into alligator_queues values ('all', now())")
-    sql, values = claim_from([(priority, FRONT) for priority in found])
+    sql, values = claim_from([(place, FRONT) for place in found])
     plan = Prepared(connection, "claim", sql).analyze(values, mode)
     assert plan.root["Actual Rows"] == 0
     assert plan.visited("alligator_tasks") == 0, plan
     (looked,) = plan.scans("alligator_queues")
-    assert looked["Actual Loops"] == 1, plan
+    assert looked["Actual Loops"] == len(found), plan
 
 
 def test_the_search_for_priorities(connection, mode):
     search = Prepared(connection, "search", DIALECT._priorities)
-    plan = search.analyze({"queue": "all"}, mode)
+    plan = search.analyze({"queues": DIALECT.names(QUEUES)}, mode)
     check(plan)
-    assert plan.visited("alligator_tasks") <= 2 * plan.root["Actual Rows"] + 2, plan
+    assert plan.visited("alligator_tasks") <= 2 * plan.root["Actual Rows"] + len(QUEUES), plan
 
 
 def test_an_acknowledgement(connection, mode):
@@ -294,10 +324,10 @@ def check_batch(prepared: Prepared, values: dict[str, Any], mode: str) -> None:
 
 
 def test_the_search_for_the_next_due_task(connection, mode):
-    next_due = Prepared(connection, "next_due", STATEMENTS.next_due.params(queue="all"))
-    plan = next_due.analyze({}, mode)
+    asked = STATEMENTS.next_due.params(queues=DIALECT.names(QUEUES))
+    plan = Prepared(connection, "next_due", asked).analyze({}, mode)
     check(plan)
-    assert plan.visited("alligator_tasks") <= 3 * len(priorities(connection)) + 2, plan
+    assert plan.visited("alligator_tasks") <= 3 * len(places(connection)) + len(QUEUES), plan
 
 
 def test_one_task_by_its_id(connection, mode):

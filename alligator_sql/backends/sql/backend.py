@@ -229,18 +229,11 @@ class SQLBackend(Backend):
         begins: bool = False,
     ) -> list[Claim]:
         """Acknowledge and claim in one transaction; SQLite always looks everywhere."""
-        claims: list[Claim] = []
         with self._transaction() as connection:
             if settlements:
                 self._settle(connection, settlements)
-            for queue in queues:
-                if len(claims) >= limit:
-                    break
-                steps = self._dialect.claim(
-                    queue, limit - len(claims), worker, thorough=thorough, begins=begins
-                )
-                claims += drive(steps, on_sqlalchemy(connection))
-        return claims
+            steps = self._dialect.claim(queues, limit, worker, thorough=thorough, begins=begins)
+            return drive(steps, on_sqlalchemy(connection))
 
     def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
         """Hold one waiting task, which begins at once."""
@@ -376,13 +369,10 @@ class SQLBackend(Backend):
 
     def due_in(self, queues: Sequence[str]) -> float | None:
         """Return the seconds until the next task that is not due yet."""
-        waits = []
+        names = {"queues": self._dialect.names(queues)}
         with self._statement() as connection:
-            for queue in queues:
-                due, now = connection.execute(self._statements.next_due, {"queue": queue}).one()
-                if due is not None:
-                    waits.append(max(0.0, (due - now).total_seconds()))
-        return min(waits, default=None)
+            due, now = connection.execute(self._statements.next_due, names).one()
+        return None if due is None else max(0.0, (due - now).total_seconds())
 
     # Looking and removing
 

@@ -22,6 +22,9 @@ Rows = Sequence[Sequence[Any]]
 Steps = Generator[Statement, Rows, T]
 """Yields statements, is sent their rows, returns what came of it."""
 
+Place = tuple[str, int]
+"""A queue, and a priority in it: where claims look for tasks."""
+
 CLAIMABLE_SQL = ", ".join(str(status) for status in CLAIMABLE)
 
 
@@ -66,15 +69,28 @@ class Dialect(Protocol):
     def later(self, parameter: str) -> str:
         """Return the SQL for now plus the seconds in ``parameter``."""
 
+    def each(self, parameter: str) -> str:
+        """Return the SQL for a table ``q`` with a ``value`` for each of some :meth:`names`."""
+
+    def names(self, names: Sequence[str]) -> str:
+        """Return ``names`` as one parameter."""
+
     def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
         """Store messages and return the ids that are new; wake ``channel`` at the commit."""
 
     def claim(
-        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False, begins: bool = False
+        self,
+        queues: Sequence[str],
+        limit: int,
+        worker: UUID,
+        *,
+        thorough: bool = False,
+        begins: bool = False,
     ) -> Steps[list[Claim]]:
-        """Hold up to ``limit`` due tasks; ``thorough`` finds some if there are any.
+        """Hold up to ``limit`` due tasks, of the first queues first.
 
-        ``begins`` says that they start now, but for suspects.
+        ``thorough`` finds some if there are any. ``begins`` says that they start now, but for
+        suspects.
         """
 
     def claim_one(self, task_id: UUID, worker: UUID) -> Steps[list[Claim]]:
@@ -106,18 +122,31 @@ class Dialect(Protocol):
         """Return ``value`` as the driver takes it."""
 
 
-def priorities_sql(tasks: str) -> str:
-    """Return the statement for the priorities of a queue: one index probe for each."""
+def priorities_sql(tasks: str, each_queue: str) -> str:
+    """Return the statement for the priorities of queues: one index probe for each."""
     return f"""
-            with recursive found(priority) as (
-                select max(priority) from {tasks} where queue = :queue
+            with recursive found(queue, priority) as (
+                select q.value, (select max(priority) from {tasks} where queue = q.value)
+                  from {each_queue}
                 union all
-                select (select max(priority) from {tasks}
-                         where queue = :queue and priority < found.priority)
+                select found.queue, (select max(priority) from {tasks}
+                                      where queue = found.queue and priority < found.priority)
                   from found where found.priority is not null
             )
-            select priority from found where priority is not null
+            select queue, priority from found where priority is not null
         """
+
+
+def in_order(queues: Sequence[str], places: Rows) -> list[Place]:
+    """Return ``places`` as they are served: queues as they are listed, the most urgent first."""
+    rank = ranks(queues)
+    distinct = {(queue, priority) for queue, priority in places}
+    return sorted(distinct, key=lambda place: (rank[place[0]], -place[1]))
+
+
+def ranks(queues: Sequence[str]) -> dict[str, int]:
+    """Return for each queue how many are served before it."""
+    return {queue: rank for rank, queue in enumerate(dict.fromkeys(queues))}
 
 
 def claim_of(row: Sequence[Any], task_id: UUID, worker: UUID) -> Claim:

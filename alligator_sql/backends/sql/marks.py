@@ -2,9 +2,9 @@
 
 The index entries of ended tasks stay until VACUUM may remove them, and it may not while any
 old snapshot is open. A claim that starts at the front visits all of them. So a process
-remembers, for each queue and priority, the last key that it took, and *bounded* claims start
-there. A *full* claim, from the front and over every priority, finds what a bounded one
-cannot see: tasks that were committed late, new priorities, tasks that came back.
+remembers, for each place, which is a queue and a priority, the last key that it took, and
+*bounded* claims start there. A *full* claim, from the front and over every place, finds what
+a bounded one cannot see: tasks that were committed late, new places, tasks that came back.
 
 While full claims are cheap one follows every bounded claim that found nothing. When they
 are dear they get at most a tenth of the time, unless the caller wants a thorough answer.
@@ -12,16 +12,18 @@ are dear they get at most a tenth of the time, unless the caller wants a thoroug
 
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
+
+from .dialects import Place, ranks
 
 CHEAP = 0.02
 """Seconds up to which a full claim follows each empty bounded one at once."""
 SHORTEST_PAUSE = 1.0
 """Seconds after which a full claim is due even while bounded ones come back filled."""
-MOST_PRIORITIES = 100
-"""Priorities to remember for each queue; beyond it those without tasks are forgotten."""
+MOST_PLACES = 1000
+"""Marks in one statement, and marks to remember; beyond it those without tasks are forgotten."""
 
 
 class Mark(NamedTuple):
@@ -35,18 +37,19 @@ FRONT = Mark(-math.inf, UUID(int=0))
 
 
 class Marks:
-    """The marks of one queue."""
+    """The marks of queues that are claimed from together, in their order."""
 
-    def __init__(self) -> None:
+    def __init__(self, queues: Sequence[str]) -> None:
+        self._rank = ranks(queues)
         self._lock = threading.Lock()
-        self._marks: dict[int, Mark] = {}
+        self._marks: dict[Place, Mark] = {}
         self._cost = 0.0
         self._last_full = -math.inf
 
-    def bounded(self) -> list[tuple[int, Mark]]:
-        """Return the known priorities with their marks, the most urgent first."""
+    def bounded(self) -> list[tuple[Place, Mark]]:
+        """Return the known places with their marks, in the order in which they are served."""
         with self._lock:
-            return sorted(self._marks.items(), reverse=True)
+            return sorted(self._marks.items(), key=self._order)
 
     def full_is_due(self, now: float, *, empty: bool) -> bool:
         """Whether to claim from the front; ``empty`` says that a bounded claim found nothing."""
@@ -54,20 +57,24 @@ class Marks:
             return True
         return now - self._last_full >= max(SHORTEST_PAUSE, 10 * self._cost)
 
-    def advance(self, taken: Iterable[tuple[int, Mark]]) -> None:
+    def advance(self, taken: Iterable[tuple[Place, Mark]]) -> None:
         """Note the keys that a claim took."""
         with self._lock:
-            for priority, mark in taken:
-                if mark > self._marks.get(priority, FRONT):
-                    self._marks[priority] = mark
+            for place, mark in taken:
+                if mark > self._marks.get(place, FRONT):
+                    self._marks[place] = mark
 
-    def full_done(self, priorities: Iterable[int], now: float, cost: float) -> None:
-        """Note that a full claim found ``priorities`` and took ``cost`` seconds."""
-        found = set(priorities)
+    def full_done(self, places: Iterable[Place], now: float, cost: float) -> None:
+        """Note that a full claim found tasks in ``places`` and took ``cost`` seconds."""
+        found = set(places)
         with self._lock:
-            for priority in found:
-                self._marks.setdefault(priority, FRONT)
-            if len(self._marks) > MOST_PRIORITIES:
+            for place in found:
+                self._marks.setdefault(place, FRONT)
+            if len(self._marks) > MOST_PLACES:
                 self._marks = {key: mark for key, mark in self._marks.items() if key in found}
             self._cost = cost
             self._last_full = now
+
+    def _order(self, item: tuple[Place, Mark]) -> tuple[int, int]:
+        (queue, priority), _ = item
+        return self._rank[queue], -priority

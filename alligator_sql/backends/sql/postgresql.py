@@ -10,7 +10,6 @@ Their rules, each measured (``docs/decisions/``):
 * ``FOR NO KEY UPDATE`` is not held up by the foreign-key checks of others.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -23,16 +22,19 @@ from .dialects import (
     CLAIMABLE_SQL,
     Ended,
     Parameters,
+    Place,
     PutBack,
     Steps,
     absolute,
     claim_of,
     first_status,
+    in_order,
     priorities_sql,
+    ranks,
     relative,
     tags_text,
 )
-from .marks import FRONT, Mark, Marks
+from .marks import FRONT, MOST_PLACES, Mark, Marks
 from .payloads import encode
 from .tables import Names
 
@@ -47,7 +49,7 @@ class PostgreSQL:
     now: ClassVar[str] = "now()"
 
     def __init__(self, names: Names) -> None:
-        self._marks: defaultdict[str, Marks] = defaultdict(Marks)
+        self._marks: dict[tuple[str, ...], Marks] = {}
         tasks, payloads, finished, workers, queues = (
             names.table(table) for table in ("tasks", "payloads", "finished", "workers", "queues")
         )
@@ -104,29 +106,30 @@ class PostgreSQL:
             delete from {tasks}
              where id = any(cast(:ids as uuid[])) and status + 0 in ({CLAIMABLE_SQL})
         """
-        self._priorities = priorities_sql(tasks)
-        # Visits the priorities from the most urgent on, and in each only what is due, from
-        # its mark on: neither future tasks nor the dead entries of the past are read. The
-        # row of the worker must be alive: whoever lost the lease claims nothing. Neither that
-        # nor the pause depends on a task, so each is looked up once for the whole claim.
+        self._priorities = priorities_sql(tasks, self.each("queues"))
+        # Visits the queues in their order, their priorities from the most urgent on, and in
+        # each only what is due, from its mark on, until there is enough: neither future tasks
+        # nor the dead entries of the past are read. The row of the worker must be alive:
+        # whoever lost the lease claims nothing. That is looked up once for the whole claim,
+        # and a pause once for each mark, as a scalar: an EXISTS would be turned into a join,
+        # which may visit the marks in another order.
         self._claim = f"""
             with pick as materialized (
                 select x.id
-                  from unnest(cast(:priorities as smallint[]), cast(:mark_run_ats as float8[]),
-                              cast(:mark_ids as uuid[]))
-                       with ordinality as m(priority, run_at, id, place)
+                  from unnest(cast(:queues as text[]), cast(:priorities as smallint[]),
+                              cast(:mark_run_ats as float8[]), cast(:mark_ids as uuid[]))
+                       as m(queue, priority, run_at, id)
                  cross join lateral (
                        select id from {tasks}
-                        where queue = :queue and priority = m.priority and run_at <= now()
+                        where queue = m.queue and priority = m.priority and run_at <= now()
                           and (run_at, id) >= (to_timestamp(m.run_at), m.id)
                           and status in ({CLAIMABLE_SQL})
                           and exists (select 1 from {workers}
                                        where id = :worker and expires_at > now())
-                          and not exists (select 1 from {queues}
-                                           where name = :queue and paused_at is not null)
                         order by run_at, id
                         limit :limit
                           for no key update skip locked) x
+                 where (select paused_at from {queues} where name = m.queue) is null
                  limit :limit
             ),
             held as (
@@ -235,6 +238,14 @@ class PostgreSQL:
         """Return the SQL for now plus the seconds in ``parameter``."""
         return f"now() + make_interval(secs => :{parameter})"
 
+    def each(self, parameter: str) -> str:
+        """Return the SQL for a table ``q`` with a ``value`` for each of some :meth:`names`."""
+        return f"unnest(cast(:{parameter} as text[])) as q(value)"
+
+    def names(self, names: Sequence[str]) -> str:
+        """Return ``names`` as one parameter."""
+        return texts(names)
+
     def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
         """Store messages and return the ids that are new."""
         rows = yield (
@@ -261,50 +272,71 @@ class PostgreSQL:
         return {task_id for task_id, kept, _ in rows if kept}
 
     def claim(
-        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False, begins: bool = False
+        self,
+        queues: Sequence[str],
+        limit: int,
+        worker: UUID,
+        *,
+        thorough: bool = False,
+        begins: bool = False,
     ) -> Steps[list[Claim]]:
         """Hold up to ``limit`` due tasks: from the marks on, and from the front when due.
 
         With ``thorough`` a look from the front is always due when there is nothing else.
         """
-        marks = self._marks[queue]
+        marks = self._marks_of(queues)
         claims: list[Claim] = []
-        places = marks.bounded()
-        if places and not marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=False):
-            claims = yield from self._claim_from(places, queue, limit, worker, begins)
+        bounded = marks.bounded()
+        if bounded and not marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=False):
+            claims = yield from self._claim_from(bounded, queues, limit, worker, begins)
         # What was found can start meanwhile: the look from the front is for the next claim.
         if not claims and (thorough or marks.full_is_due(SYSTEM_CLOCK.monotonic(), empty=True)):
             started = SYSTEM_CLOCK.monotonic()
-            found = [row[0] for row in (yield self._priorities, {"queue": queue})]
-            if found:
-                front = [(priority, FRONT) for priority in found]
-                claims = yield from self._claim_from(front, queue, limit, worker, begins)
+            rows = yield self._priorities, {"queues": self.names(queues)}
+            found = in_order(queues, rows)
+            front = [(place, FRONT) for place in found]
+            claims = yield from self._claim_from(front, queues, limit, worker, begins)
             now = SYSTEM_CLOCK.monotonic()
             marks.full_done(found, now, now - started)
         return claims
 
+    def _marks_of(self, queues: Sequence[str]) -> Marks:
+        key = tuple(queues)
+        if key not in self._marks:
+            self._marks.setdefault(key, Marks(key))
+        return self._marks[key]
+
     def _claim_from(
         self,
-        places: Sequence[tuple[int, Mark]],
-        queue: str,
+        bounds: Sequence[tuple[Place, Mark]],
+        queues: Sequence[str],
         limit: int,
         worker: UUID,
         begins: bool,
     ) -> Steps[list[Claim]]:
-        rows = yield (
-            self._claim,
-            {
-                "priorities": array(priority for priority, _ in places),
-                "mark_run_ats": array(mark.run_at for _, mark in places),
-                "mark_ids": array(mark.id for _, mark in places),
-                "queue": queue,
-                "limit": limit,
-                "worker": worker,
-                "begins": begins,
-            },
-        )
-        self._marks[queue].advance((row[10], Mark(row[11], row[0])) for row in rows)
-        return [claim_of(row, row[0], worker) for row in rows]
+        """Claim from ``bounds`` on, in one statement unless there are very many of them."""
+        marks, rank = self._marks_of(queues), ranks(queues)
+        claims: list[Claim] = []
+        for start in range(0, len(bounds), MOST_PLACES):
+            some = bounds[start : start + MOST_PLACES]
+            rows = yield (
+                self._claim,
+                {
+                    "queues": texts(queue for (queue, _), _ in some),
+                    "priorities": array(priority for (_, priority), _ in some),
+                    "mark_run_ats": array(mark.run_at for _, mark in some),
+                    "mark_ids": array(mark.id for _, mark in some),
+                    "limit": limit - len(claims),
+                    "worker": worker,
+                    "begins": begins,
+                },
+            )
+            marks.advance(((row[1], row[10]), Mark(row[11], row[0])) for row in rows)
+            ordered = sorted(rows, key=lambda row: rank[row[1]])
+            claims += [claim_of(row, row[0], worker) for row in ordered]
+            if len(claims) >= limit:
+                break
+        return claims
 
     def claim_one(self, task_id: UUID, worker: UUID) -> Steps[list[Claim]]:
         """Hold one waiting task, due or not; it starts now."""

@@ -16,6 +16,7 @@ from .dialects import (
     absolute,
     claim_of,
     first_status,
+    in_order,
     priorities_sql,
     relative,
     tags_text,
@@ -62,7 +63,7 @@ class SQLite:
              where {m("id")} in (select value from json_each(:new))
             on conflict do nothing
         """
-        self._priorities = priorities_sql(tasks)
+        self._priorities = priorities_sql(tasks, self.each("queues"))
         held = f"""id, queue, func, lease, attempts, crashes,
                    (select p.payload from {payloads} p where p.id = {tasks}.id),
                    {now} - created_at, expires_at - {now}, suspect, run_at"""
@@ -139,6 +140,14 @@ class SQLite:
         """Return the SQL for now plus the seconds in ``parameter``."""
         return f"{self.now} + :{parameter}"
 
+    def each(self, parameter: str) -> str:
+        """Return the SQL for a table ``q`` with a ``value`` for each of some :meth:`names`."""
+        return f"json_each(:{parameter}) as q"
+
+    def names(self, names: Sequence[str]) -> str:
+        """Return ``names`` as one parameter."""
+        return json.dumps(names)
+
     def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
         """Store messages and return the ids that are new; nobody needs to be notified."""
         batch = json.dumps(
@@ -166,11 +175,18 @@ class SQLite:
         return {UUID(value) for value in new}
 
     def claim(
-        self, queue: str, limit: int, worker: UUID, *, thorough: bool = False, begins: bool = False
+        self,
+        queues: Sequence[str],
+        limit: int,
+        worker: UUID,
+        *,
+        thorough: bool = False,
+        begins: bool = False,
     ) -> Steps[list[Claim]]:
-        """Hold up to ``limit`` due tasks, priority by priority; every claim is thorough."""
+        """Hold up to ``limit`` due tasks, place by place; every claim is thorough."""
         claims: list[Claim] = []
-        for (priority,) in (yield self._priorities, {"queue": queue}):
+        found = yield self._priorities, {"queues": self.names(queues)}
+        for queue, priority in in_order(queues, found):
             rows = yield (
                 self._claim,
                 {

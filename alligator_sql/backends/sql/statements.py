@@ -9,6 +9,7 @@ from sqlalchemy import (
     Delete,
     Insert,
     Select,
+    Text,
     Update,
     bindparam,
     delete,
@@ -89,38 +90,10 @@ class Statements:
             errors.c.task_id.in_(bindparam("ids", expanding=True))
         )
 
-        # The next due time of each priority, so that future tasks are not counted through.
-        found = (
-            select(func.max(tasks.c.priority).label("priority"))
-            .where(tasks.c.queue == bindparam("queue"))
-            .cte("found", recursive=True)
+        self.next_due = _next_due(tables, dialect)
+        self.is_paused: Select[Any] = select(
+            exists().where(queues.c.name == bindparam("queue"), queues.c.paused_at.is_not(None))
         )
-        below = (
-            select(func.max(tasks.c.priority))
-            .where(tasks.c.queue == bindparam("queue"), tasks.c.priority < found.c.priority)
-            .scalar_subquery()
-        )
-        found = found.union_all(select(below).where(found.c.priority.is_not(None)))
-        # Who has a SQL prompt can write 'infinity', which no datetime holds: that is never.
-        never = text(dialect.later("horizon")).bindparams(horizon=LONGEST_DELAY)
-        next_due = (
-            select(func.min(tasks.c.run_at))
-            .where(
-                tasks.c.queue == bindparam("queue"),
-                tasks.c.priority == found.c.priority,
-                tasks.c.run_at > now,
-                tasks.c.run_at <= never,
-                waits,
-            )
-            .scalar_subquery()
-        )
-        paused = exists().where(
-            queues.c.name == bindparam("queue"), queues.c.paused_at.is_not(None)
-        )
-        self.next_due: Select[Any, Any] = (
-            select(func.min(next_due), now).select_from(found).where(~paused)
-        )
-        self.is_paused: Select[Any] = select(paused)
         # The row of a queue stays at the end of a pause: it may tell more than that.
         pausing = insert_new(queues).values(name=bindparam("queue"), paused_at=now)
         self.pause: Insert = pausing.on_conflict_do_update(
@@ -251,3 +224,46 @@ class Statements:
                 (finished, finished.c.id),
             )
         )
+
+
+def _next_due(tables: Tables, dialect: Dialect) -> Select[Any, Any]:
+    """Return when the next task of some queues is due, and what time it is.
+
+    It asks each priority for its own, so that future tasks are not counted through.
+    """
+    tasks, queues = tables.tasks, tables.queues
+    now = literal_column(dialect.now, Timestamp())
+    queue = literal_column("q.value", Text())
+    found = (
+        select(
+            queue.label("queue"),
+            select(func.max(tasks.c.priority))
+            .where(tasks.c.queue == queue)
+            .scalar_subquery()
+            .label("priority"),
+        )
+        .select_from(text(dialect.each("queues")))
+        .cte("found", recursive=True)
+    )
+    below = (
+        select(func.max(tasks.c.priority))
+        .where(tasks.c.queue == found.c.queue, tasks.c.priority < found.c.priority)
+        .scalar_subquery()
+    )
+    found = found.union_all(select(found.c.queue, below).where(found.c.priority.is_not(None)))
+    # Who has a SQL prompt can write 'infinity', which no datetime holds: that is never.
+    never = text(dialect.later("horizon")).bindparams(horizon=LONGEST_DELAY)
+    next_due = (
+        select(func.min(tasks.c.run_at))
+        .where(
+            tasks.c.queue == found.c.queue,
+            tasks.c.priority == found.c.priority,
+            tasks.c.run_at > now,
+            tasks.c.run_at <= never,
+            tasks.c.status.in_(CLAIMABLE),
+        )
+        .scalar_subquery()
+    )
+    # A scalar, which the planner cannot turn into a join.
+    paused_at = select(queues.c.paused_at).where(queues.c.name == found.c.queue).scalar_subquery()
+    return select(func.min(next_due), now).select_from(found).where(paused_at.is_(None))
