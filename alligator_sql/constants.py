@@ -1,4 +1,4 @@
-"""The statuses of a task and the name of the default queue."""
+"""The statuses of a task, and what queues and tables are called by default."""
 
 from typing import Final
 
@@ -13,6 +13,9 @@ BLOCKED: Final = 7
 
 ALL: Final = "all"
 """The queue that a ``Gator`` uses when none is named."""
+
+DEFAULT_PREFIX: Final = "alligator_"
+"""What the names of the tables start with when nothing else is said."""
 
 STATUS_NAMES: Final = {
     WAITING: "waiting",

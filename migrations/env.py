@@ -15,7 +15,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, make_url, text
 
 from alligator_sql.backends.sql import engines, tables
-from alligator_sql.backends.sql.tables import DEFAULT_PREFIX, Names
+from alligator_sql.backends.sql.tables import Names
+from alligator_sql.constants import DEFAULT_PREFIX
 
 LOCK = int.from_bytes(b"alligato")
 """The key of the PostgreSQL advisory lock that migrations of one database queue for."""

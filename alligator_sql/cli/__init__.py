@@ -1,6 +1,5 @@
 """The command line: ``alligator-sql``, and ``latergator.py`` as in Alligator 1.0."""
 
-import importlib.metadata
 from typing import Annotated
 
 import typer
@@ -35,7 +34,9 @@ def latergator() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"alligator-sql {importlib.metadata.version('alligator-sql')}")
+        from importlib.metadata import version
+
+        typer.echo(f"alligator-sql {version('alligator-sql')}")
         raise typer.Exit
 
 

@@ -1,12 +1,23 @@
 """What commands write, and how they fail: in one line, without a traceback or a password."""
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 import typer
-from rich.console import Console
 
 from ..exceptions import AlligatorException
 from ..redaction import hide_password
 
-errors = Console(stderr=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def errors() -> "Console":
+    """Return the console that writes to standard error."""
+    from rich.console import Console  # a worker that runs never needs it
+
+    return Console(stderr=True)
 
 
 def run(app: typer.Typer) -> None:
@@ -19,7 +30,7 @@ def run(app: typer.Typer) -> None:
 
 def fail(message: str) -> None:
     """Say in one line what went wrong, and exit with code 1."""
-    errors.print(
+    errors().print(
         f"Error: {one_line(message)}", style="red", markup=False, highlight=False, soft_wrap=True
     )
     raise SystemExit(1)

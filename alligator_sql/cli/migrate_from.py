@@ -148,8 +148,8 @@ def _progress() -> "Progress":
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=errors,
-        disable=not errors.is_terminal,
+        console=errors(),
+        disable=not errors().is_terminal,
     )
 
 
@@ -172,7 +172,7 @@ def _warn(text: str) -> None:
 
 
 def _print(text: str, style: str | None = None) -> None:
-    errors.print(one_line(text), style=style, markup=False, highlight=False, soft_wrap=True)
+    errors().print(one_line(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _shown(text: str) -> str:

@@ -1,6 +1,7 @@
 """``alligator-sql schema``: the tables of the queue, or the queues of SQS.
 
-Alembic is imported by the commands: a worker, which is another command, does without.
+SQLAlchemy and Alembic are imported by the commands: a worker, which is another command, loads
+nothing but what its store needs.
 """
 
 from collections.abc import Sequence
@@ -9,9 +10,7 @@ from typing import Annotated
 import typer
 
 from ..backends import scheme_of
-from ..backends.sql.schema import REVISION
-from ..backends.sql.tables import DEFAULT_PREFIX
-from ..constants import ALL
+from ..constants import ALL, DEFAULT_PREFIX
 from ..exceptions import Unsupported
 from ..redaction import hide_password
 from .parameters import PREFIX_HELP, Dsn, Schema
@@ -119,6 +118,7 @@ def check(
         return
     _check_sql(queues)
     from ..backends.sql import migrating
+    from ..backends.sql.schema import REVISION
 
     differences = migrating.check(dsn, prefix=prefix, schema=schema)
     if not differences:

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import DateTime, Float, MetaData
 
+from ...constants import DEFAULT_PREFIX
 from . import views
 from .schema import VERSION_TABLE
-from .tables import DEFAULT_PREFIX, Names, Timestamp, build
+from .tables import Names, Timestamp, build
 
 IncludeName = Callable[[str | None, str, Mapping[Any, str | None]], bool]
 """What Alembic takes as ``include_name``."""

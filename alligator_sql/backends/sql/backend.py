@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
-from ...constants import WAITING
+from ...constants import DEFAULT_PREFIX, WAITING
 from ...exceptions import InvalidOptionError, StoreUnavailableError, UnknownTaskError
 from ...ids import id_of
 from ...messages import (
@@ -37,7 +37,7 @@ from .settling import Settler
 from .sqlite import SQLite
 from .statements import Statements
 from .steps import drive, on_sqlalchemy
-from .tables import DEFAULT_PREFIX, Names, build
+from .tables import Names, build
 from .wakeups import Wakeups
 
 PRUNE_BATCH = 1000

@@ -2,11 +2,10 @@
 
 import logging
 import re
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
@@ -14,6 +13,9 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from ...exceptions import InvalidOptionError, UnknownBackendError
+
+if TYPE_CHECKING:
+    import sqlite3
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,8 @@ def check_sqlite(url: URL) -> None:
     Raises:
         InvalidOptionError: A database in memory, or a library older than 3.35.
     """
+    import sqlite3
+
     if url.database in (None, "", ":memory:"):
         raise InvalidOptionError(
             "A SQLite queue needs a file, because each connection has an in-memory database of its "
@@ -194,15 +198,17 @@ def _sqlite(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": SQLITE_LOCK_TIMEOUT}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: PoolProxiedConnection) -> None:
+    def prepare(connection: "sqlite3.Connection", _record: PoolProxiedConnection) -> None:
         _use_wal(connection)
         connection.execute("pragma synchronous = full")
 
     return engine
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def _use_wal(connection: "sqlite3.Connection") -> None:
     """Switch the file to WAL; it stays so. SQLite itself does not wait for others in this."""
+    import sqlite3
+
     deadline = time.monotonic() + SQLITE_LOCK_TIMEOUT
     while True:
         try:

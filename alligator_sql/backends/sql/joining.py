@@ -3,7 +3,6 @@
 Nothing here commits, rolls back or makes a savepoint.
 """
 
-import sqlite3
 import sys
 from typing import Any, TypeVar, cast
 
@@ -39,7 +38,7 @@ def is_async(connection: Any) -> bool:
         return True
     if _is_a(connection, "psycopg", "AsyncConnection"):
         return True
-    if isinstance(connection, Connection | sqlite3.Connection):
+    if isinstance(connection, Connection) or _is_a(connection, "sqlite3", "Connection"):
         return False
     if _is_a(connection, "sqlalchemy.orm", "Session", "scoped_session"):
         return False
@@ -73,7 +72,7 @@ def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = Fa
     """
     if is_async(connection):
         raise Unsupported(f"{type(connection).__name__} is asynchronous: it has to be awaited.")
-    if isinstance(connection, sqlite3.Connection):
+    if _is_a(connection, "sqlite3", "Connection"):
         _check_dialect("sqlite", dialect)
         _check_transaction(connection)
         if not connection.in_transaction:

@@ -1,19 +1,21 @@
 """Waiting for news from the database, each listener on a connection of its own."""
 
 import math
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import uuid4
 
 from sqlalchemy import Engine
 
 from ...exceptions import StoreUnavailableError
 from .tables import Names
+
+if TYPE_CHECKING:
+    import sqlite3
 
 PING_INTERVAL = 10.0
 """Seconds between two notifications that a listener sends to itself."""
@@ -166,9 +168,10 @@ class SQLiteListener:
     """Polls ``data_version``, which changes with every commit on another connection."""
 
     def __init__(self, engine: Engine) -> None:
-        self._connection = cast(sqlite3.Connection, _own_connection(engine))
+        self._connection = cast("sqlite3.Connection", _own_connection(engine))
         # To close a connection that another thread uses at this moment ends the process.
         self._in_use = threading.Lock()
+        self._error = cast(Any, engine.dialect).dbapi.Error
         self._closed = False
         self._seen = self._version()
 
@@ -196,7 +199,7 @@ class SQLiteListener:
                 return None
             try:
                 return cast(int, self._connection.execute("pragma data_version").fetchone()[0])
-            except sqlite3.Error as error:
+            except self._error as error:
                 raise StoreUnavailableError(f"The database cannot be watched: {error}") from error
 
     def close(self) -> None:

@@ -20,10 +20,11 @@ from alembic.util import CommandError
 from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
+from ...constants import DEFAULT_PREFIX
 from ...exceptions import SchemaError, StoreUnavailableError, UnknownBackendError
 from . import views
 from .schema import REVISION
-from .tables import DEFAULT_PREFIX, Names
+from .tables import Names
 
 T = TypeVar("T")
 

@@ -11,10 +11,11 @@ from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from ...constants import DEFAULT_PREFIX
 from ...exceptions import SchemaError
 from . import views
 from .dialects import Steps
-from .tables import DEFAULT_PREFIX, Names, build
+from .tables import Names, build
 
 REVISION: Final = "0003"
 """The revision of the tables that this release works with: the newest in ``migrations/``."""

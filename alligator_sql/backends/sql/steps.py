@@ -1,6 +1,5 @@
 """Running steps: one definition of a statement sequence, on every kind of connection."""
 
-import sqlite3
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +9,8 @@ from sqlalchemy import URL, Connection, TextClause, text
 from .dialects import Parameters, Rows, Steps
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import psycopg
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ def on_async_psycopg(
     return execute
 
 
-def on_sqlite3(connection: sqlite3.Connection) -> Callable[[str, Parameters], Rows]:
+def on_sqlite3(connection: "sqlite3.Connection") -> Callable[[str, Parameters], Rows]:
     """Return what executes on a sqlite3 connection, whatever its row factory is."""
 
     def execute(sql: str, parameters: Parameters) -> Rows:

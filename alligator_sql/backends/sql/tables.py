@@ -34,9 +34,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 from sqlalchemy.types import TypeEngine
 
+from ...constants import DEFAULT_PREFIX
 from ...exceptions import InvalidOptionError
 
-DEFAULT_PREFIX = "alligator_"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
 

@@ -1,6 +1,5 @@
 """What a database says when it has trouble, in our words."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,9 +16,9 @@ VICTIMS = ("40001", "40P01")
 TROUBLES = ("08", "25", "40", "42501", "53", "55", "57", "58", "XX")
 """What SQLSTATEs begin with that say nothing about the statement, but about the server: it may
 well be accepted later. 42501 is a privilege that the role does not have."""
-FILE_TROUBLES = frozenset(
-    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
-)
+SQLITE_READONLY, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB = 8, 11, 13, 26
+"""What SQLite says of a file, as numbers: a process that uses PostgreSQL does not load SQLite."""
+FILE_TROUBLES = frozenset({SQLITE_READONLY, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB})
 HINTS = {
     READ_ONLY: "It is a standby, or was made read-only. Connect to the primary; with several hosts "
     "in the connection string the one that can be written to is found.",
@@ -73,23 +72,19 @@ def is_full(error: StoreUnavailableError) -> bool:
     cause = error.__cause__
     if not isinstance(cause, DBAPIError):
         return False
-    if isinstance(cause.orig, sqlite3.Error):
-        return _sqlite_code(cause.orig) == sqlite3.SQLITE_FULL
-    return _state(cause) == DISK_FULL
+    return _sqlite_code(cause) == SQLITE_FULL or _state(cause) == DISK_FULL
 
 
 def _is_trouble(error: DBAPIError) -> bool:
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    if isinstance(error.orig, sqlite3.Error):
-        return _sqlite_code(error.orig) in FILE_TROUBLES
-    return _state(error).startswith(TROUBLES)
+    return _sqlite_code(error) in FILE_TROUBLES or _state(error).startswith(TROUBLES)
 
 
 def _state(error: DBAPIError) -> str:
     return getattr(error.orig, "sqlstate", None) or ""
 
 
-def _sqlite_code(error: sqlite3.Error) -> int:
-    # Errors that Python's module raises by itself have none.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+def _sqlite_code(error: DBAPIError) -> int:
+    # Errors that Python's module raises by itself have none, like those of psycopg.
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
