@@ -70,7 +70,7 @@ with pick as materialized (
               and exists (select 1 from alligator_workers
                            where id = %(worker)s and expires_at > now())
             order by run_at, id
-            limit %(limit)s
+            limit (select cast(%(limit)s as bigint))
               for no key update skip locked) x
      where (select paused_at from alligator_queues where name = m.queue) is null
      limit %(limit)s

@@ -88,6 +88,14 @@ def analysed_while_full(connection: psycopg.Connection[Any]) -> None:
     connection.execute("delete from alligator_tasks where run_at > now() - interval '59 minutes'")
 
 
+def one_of_many_small_queues_when_analysed(connection: psycopg.Connection[Any]) -> None:
+    """The planner expects fewer tasks than a claim takes."""
+    fill(connection, 20_000)
+    connection.execute("update alligator_tasks set queue = 'queue-' || floor(2000 * random())")
+    connection.execute("analyze")
+    fill(connection, MANY)
+
+
 SITUATIONS: dict[str, Callable[[psycopg.Connection[Any]], None]] = {
     function.__name__: function
     for function in (
@@ -97,6 +105,7 @@ SITUATIONS: dict[str, Callable[[psycopg.Connection[Any]], None]] = {
         mostly_for_tomorrow,
         mostly_in_another_queue,
         analysed_while_full,
+        one_of_many_small_queues_when_analysed,
     )
 }
 
@@ -205,7 +214,7 @@ def test_a_claim(connection, mode):
 
 def test_a_claim_from_many_queues(connection, mode):
     """Those without tasks cost nothing that can be counted, those behind are not looked at."""
-    empty = [(f"queue-{number}", 0) for number in range(200)]
+    empty = [(f"empty-{number}", 0) for number in range(200)]
     found = places(connection)
     bounds = [(place, FRONT) for place in (*empty, *found, ("other", 0))]
     queues = [queue for (queue, _), _ in bounds]

@@ -112,7 +112,8 @@ class PostgreSQL:
         # nor the dead entries of the past are read. The row of the worker must be alive:
         # whoever lost the lease claims nothing. That is looked up once for the whole claim,
         # and a pause once for each mark, as a scalar: an EXISTS would be turned into a join,
-        # which may visit the marks in another order.
+        # which may visit the marks in another order. The planner must not know the inner limit:
+        # where it expects fewer tasks than that it would read and sort all that are due.
         self._claim = f"""
             with pick as materialized (
                 select x.id
@@ -127,7 +128,7 @@ class PostgreSQL:
                           and exists (select 1 from {workers}
                                        where id = :worker and expires_at > now())
                         order by run_at, id
-                        limit :limit
+                        limit (select cast(:limit as bigint))
                           for no key update skip locked) x
                  where (select paused_at from {queues} where name = m.queue) is null
                  limit :limit
