@@ -1,4 +1,4 @@
-"""The frozen records that pass between a gator, a backend and a worker."""
+"""The records that pass between a gator, a backend and a worker."""
 
 import time
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from .constants import STATUS_NAMES
+from .records import record
 
 Payload = str | bytes
 """A serialized task. Backends keep it as it is and never look inside."""
@@ -22,7 +23,7 @@ class Moment:
 NOW = Moment(0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """One task as a producer hands it to a backend.
 
@@ -41,7 +42,7 @@ class Message:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Receipt:
     """What became of a message.
 
@@ -56,7 +57,7 @@ class Receipt:
     task_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Claim:
     """A task that a worker holds. ``(id, lease, worker)`` is the fence of its outcome.
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .messages import Claim, Failure, Payload
+from .records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Succeeded:
     """The task ran to its end.
 
@@ -85,7 +86,7 @@ class Released:
 Outcome = Succeeded | Failed | Canceled | Retry | Snoozed | Released
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settlement:
     """A claim together with its outcome: what a worker acknowledges.
 

@@ -1,6 +1,6 @@
 """The records of the kernel."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -19,9 +19,22 @@ def test_a_message_needs_few_words() -> None:
 
 
 def test_records_do_not_change() -> None:
-    receipt = Receipt(new_id())
     with pytest.raises(FrozenInstanceError):
-        receipt.duplicate = True  # type: ignore[misc]
+        NOW.seconds = 1.0  # type: ignore[misc]
+
+
+def test_records_of_each_task_are_kept_by_the_type_checker_from_being_changed() -> None:
+    receipt = Receipt(new_id())
+    receipt.duplicate = True  # type: ignore[misc]  # that this is needed is what is tested
+
+
+def test_records_of_each_task_are_compared_and_hashed_by_value() -> None:
+    one = new_id()
+    assert {Receipt(one), Receipt(one), Receipt(one, duplicate=True)} == {
+        Receipt(one),
+        Receipt(one, duplicate=True),
+    }
+    assert replace(Receipt(one), duplicate=True) == Receipt(one, duplicate=True)
 
 
 @pytest.mark.parametrize(

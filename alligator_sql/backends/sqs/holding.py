@@ -10,6 +10,7 @@ from uuid import UUID
 from ...clock import Clock
 from ...exceptions import AlligatorException
 from ...messages import Claim
+from ...records import record
 from .batches import Batches
 from .envelopes import Envelope
 from .queues import Queue
@@ -55,11 +56,11 @@ class Held:
     overdue: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class MessageClaim(Claim):
     """A claim that knows its message."""
 
-    held: Held = field(repr=False, compare=False)
+    held: Held = field(kw_only=True, repr=False, compare=False)
 
 
 class Holding:
