@@ -8,14 +8,14 @@ imported: importing already runs code. Hooks go the same way.
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
+from .bindings import Binding
 from .exceptions import (
     ForbiddenCallableError,
     SignatureError,
@@ -82,14 +82,9 @@ class Policy:
                 return True
         return False
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> Binding["Policy"]:
         """Make this the policy of :func:`name_of` and :func:`resolve` inside the block."""
-        token = _policy.set(self)
-        try:
-            yield
-        finally:
-            _policy.reset(token)
+        return Binding(_policy, self)
 
 
 DEFAULT_POLICY = Policy()

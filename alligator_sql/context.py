@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Protocol
 from uuid import UUID
 
 from . import timers
+from .bindings import Binding
 from .exceptions import (
     Interrupted,
     InvalidOptionError,
@@ -26,6 +27,8 @@ from .messages import Claim, Progress
 
 LONGEST_MESSAGE = 255
 """Characters of a progress message."""
+Stop = Callable[[Interrupted], None]
+"""Makes a task stop, and is told why."""
 
 
 class Store(Protocol):
@@ -47,7 +50,6 @@ class TaskContext:
         reports: Whether the store keeps the progress of tasks.
 
     Attributes:
-        id: The id of the task, as ``gator.find`` takes it.
         attempt: Which attempt this is, from 1 on.
         lease: The number of the claim: it grows with each, and no two attempts share one.
         worker: The incarnation of the worker process that runs the task.
@@ -63,7 +65,6 @@ class TaskContext:
         self, claim: Claim | None = None, store: Store | None = None, *, reports: bool = False
     ) -> None:
         self.claim = claim
-        self.id = "" if claim is None else str(claim.id)
         self.attempt = 1 if claim is None else claim.attempts
         self.lease = 0 if claim is None else claim.lease
         self.worker: UUID | None = None if claim is None else claim.worker
@@ -73,15 +74,23 @@ class TaskContext:
         self.interruption: Interrupted | None = None
         self.interrupted_at: float | None = None
         self.completed = False
+        self._task_id: str | None = None
         self._store = store
         self._reports = reports or claim is None
         self._started = time.monotonic()
         self._lock = threading.Lock()
-        self._stop: Callable[[Interrupted], None] | None = None
+        self._stop: Stop | None = None
         self._told: threading.Event | None = None
         self._timer: timers.Timer | None = None
 
     # For the task
+
+    @property
+    def id(self) -> str:
+        """The id of the task, as ``gator.find`` takes it."""
+        if self._task_id is not None:
+            return self._task_id
+        return "" if self.claim is None else str(self.claim.id)
 
     @property
     def should_stop(self) -> bool:
@@ -190,7 +199,7 @@ class TaskContext:
 
     def begin(self, task_id: str, timeout: float | None) -> None:
         """Note that the task itself starts now, and when its time will be over."""
-        self.id = task_id
+        self._task_id = task_id
         if timeout is not None:
             self.deadline = time.monotonic() + timeout
             late = TaskTimeout(f"ran longer than its timeout of {timeout:g} s")
@@ -211,17 +220,22 @@ class TaskContext:
                 self._stop(why)
             return True
 
-    @contextmanager
-    def stopped_by(self, stop: Callable[[Interrupted], None]) -> Iterator[None]:
-        """Let ``stop`` be called with the reason when the task is interrupted in this block.
+    def stop_by(self, stop: Stop) -> Stop | None:
+        """Let ``stop`` be called with the reason when the task is interrupted, until :meth:`end`.
 
-        It must not wait. It is called at once when that has happened before, and not any more
-        when the block has ended.
+        It must not wait. It is called at once when that has happened before. Returns what it
+        takes the place of.
         """
         with self._lock:
             before, self._stop = self._stop, stop
             if self.interruption is not None:
                 stop(self.interruption)
+            return before
+
+    @contextmanager
+    def stopped_by(self, stop: Stop) -> Iterator[None]:
+        """Do what :meth:`stop_by` does, inside a block; then what was there before takes over."""
+        before = self.stop_by(stop)
         try:
             yield
         finally:
@@ -235,14 +249,9 @@ class TaskContext:
         with self._lock:
             self._stop = None
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
+    def current(self) -> Binding["TaskContext | None"]:
         """Make this what :func:`current_task` returns inside the block."""
-        token = _current.set(self)
-        try:
-            yield
-        finally:
-            _current.reset(token)
+        return Binding(_current, self)
 
 
 _current: ContextVar[TaskContext | None] = ContextVar("alligator_sql_task", default=None)

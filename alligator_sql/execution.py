@@ -51,10 +51,10 @@ def perform(
     claim: Claim, task_class: type[Task], policy: callables.Policy, context: TaskContext
 ) -> Outcome:
     """Load the task of ``claim``, run it on this thread and return what became of it."""
-    task = load(claim, task_class, policy)
-    if not isinstance(task, Task):
-        return task
-    with policy.active():  # a retry is serialized, with whatever a hook has put in
+    with policy.active():  # also while it runs: a retry is serialized, with what a hook has put in
+        task = load(claim, task_class)
+        if not isinstance(task, Task):
+            return task
         return attempt(task, claim.attempts - claim.crashes, context)
 
 
@@ -62,11 +62,11 @@ async def aperform(
     claim: Claim, task_class: type[Task], policy: callables.Policy, context: TaskContext
 ) -> Outcome:
     """Do what :func:`perform` does, on the event loop that runs here."""
-    task = load(claim, task_class, policy)
-    if not isinstance(task, Task):
-        return task
-    failures = claim.attempts - claim.crashes
     with policy.active():
+        task = load(claim, task_class)
+        if not isinstance(task, Task):
+            return task
+        failures = claim.attempts - claim.crashes
         try:
             with context.current():
                 context.begin(task.task_id, task.timeout)
@@ -80,8 +80,11 @@ async def aperform(
         return _succeeded(task, value, context)
 
 
-def load(claim: Claim, task_class: type[Task], policy: callables.Policy) -> Task | Outcome:
-    """Return the task of ``claim``, or the outcome when there is none that may run."""
+def load(claim: Claim, task_class: type[Task]) -> Task | Outcome:
+    """Return the task of ``claim``, or the outcome when there is none that may run.
+
+    The policy in effect decides what may.
+    """
     if claim.payload is None:
         return Failed(Failure("PayloadError", "The stored payload is gone."), started=False)
     if claim.expires_in is not None:
@@ -92,8 +95,7 @@ def load(claim: Claim, task_class: type[Task], policy: callables.Policy) -> Task
             )
             return Failed(failure, started=False)
     try:
-        with policy.active():
-            task = task_class.deserialize(claim.payload)
+        task = task_class.deserialize(claim.payload)
     except (UnknownModuleError, UnknownCallableError) as error:
         return _unroutable(claim, error)
     except ForbiddenCallableError as error:

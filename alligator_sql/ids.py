@@ -39,9 +39,19 @@ _sequence = _Sequence()
 
 def new_id() -> uuid.UUID:
     """Return a UUID of version 7 that is greater than all that this process made before."""
+    return uuid.UUID(int=_new_number())
+
+
+def new_task_id() -> str:
+    """Return :func:`new_id` as text, which takes half the time."""
+    digits = _new_number().to_bytes(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _new_number() -> int:
     millisecond, counter = _sequence.next()
     random = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF
-    return uuid.UUID(int=millisecond << 80 | 0x7 << 76 | counter << 64 | 0x2 << 62 | random)
+    return millisecond << 80 | 0x7 << 76 | counter << 64 | 0x2 << 62 | random
 
 
 def id_of(task_id: str) -> uuid.UUID:

@@ -9,9 +9,12 @@ from typing import Any
 
 from .exceptions import PayloadError
 
+_CONTAINERS = (dict, list, tuple)
+# What contains itself is found before, by the look at its keys.
 _encode = json.JSONEncoder(
-    ensure_ascii=True, allow_nan=False, check_circular=True, separators=(",", ":")
+    ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode
+_read = json.JSONDecoder().raw_decode
 
 
 def dumps(value: Any, what: str = "arguments") -> str:
@@ -24,7 +27,8 @@ def dumps(value: Any, what: str = "arguments") -> str:
         PayloadError: The value is not plain JSON, or JSON would change it.
     """
     try:
-        _check_keys(value, what)
+        if not _has_text_keys(value):
+            _refuse_keys(value, what)
         return _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         if isinstance(error, PayloadError):
@@ -34,23 +38,38 @@ def dumps(value: Any, what: str = "arguments") -> str:
 
 def loads(text: str | bytes) -> Any:
     """Return what :func:`dumps` was given."""
+    if isinstance(text, str) and text.startswith("{"):  # as all tasks do: nothing to skip
+        value, end = _read(text)
+        if end == len(text):
+            return value
     return json.loads(text)
 
 
-def _check_keys(value: Any, path: str) -> None:
+def _has_text_keys(value: Any) -> bool:
+    """Whether all keys in ``value`` are text."""
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):
-                raise PayloadError(
-                    f"{path} has the key {_shown(key)} of type {type(key).__name__}: JSON keys are "
-                    "text, so it would come back changed. Use str keys."
-                )
-            if isinstance(item, dict | list | tuple):
-                _check_keys(item, f"{path}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            if isinstance(item, dict | list | tuple):
-                _check_keys(item, f"{path}[{index}]")
+                return False
+        value = value.values()
+    elif not isinstance(value, _CONTAINERS):
+        return True
+    for item in value:  # noqa: SIM110 - a generator takes longer than what it does
+        if isinstance(item, _CONTAINERS) and not _has_text_keys(item):
+            return False
+    return True
+
+
+def _refuse_keys(value: Any, path: str) -> None:
+    """Raise an error with the path to the first key that is no text."""
+    for key in value if isinstance(value, dict) else ():
+        if not isinstance(key, str):
+            raise PayloadError(
+                f"{path} has the key {_shown(key)} of type {type(key).__name__}: JSON keys are "
+                "text, so it would come back changed. Use str keys."
+            )
+    for inner, item in _parts(value, path):
+        _refuse_keys(item, inner)
 
 
 def _explain(value: Any, what: str, error: Exception) -> str:
@@ -66,17 +85,21 @@ def _explain(value: Any, what: str, error: Exception) -> str:
 
 def _culprit(value: Any, path: str) -> tuple[str, Any]:
     """Find the innermost part of ``value`` that cannot be encoded."""
-    items: list[tuple[str, Any]] = []
-    if isinstance(value, dict):
-        items = [(f"{path}[{key!r}]", item) for key, item in value.items()]
-    elif isinstance(value, list | tuple):
-        items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
-    for inner, item in items:
+    for inner, item in _parts(value, path):
         try:
             _encode(item)
         except (TypeError, ValueError, RecursionError):
             return _culprit(item, inner)
     return path, value
+
+
+def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
+    """Return what ``value`` holds, each with its path."""
+    if isinstance(value, dict):
+        return [(f"{path}[{key!r}]", item) for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    return []
 
 
 def _shown(value: Any) -> str:

@@ -61,6 +61,8 @@ def check_task_id(task_id: str) -> str:
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return ``tags`` as a tuple of checked texts."""
+    if tags == ():
+        return ()
     if isinstance(tags, str):
         raise InvalidOptionError(f"tags={tags!r}: give a list of texts, not one text.")
     return tuple(_check_text(tag, "tag", LONGEST_UNIQUE_KEY) for tag in tags)

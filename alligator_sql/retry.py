@@ -25,11 +25,13 @@ def check_backoff(backoff: Backoff) -> Backoff:
         InvalidOptionError: Not None, a number from 0 to a hundred years in seconds, or a
             filled list of them.
     """
-    delays = backoff if isinstance(backoff, list | tuple) else [] if backoff is None else [backoff]
+    if backoff is None:
+        return None
+    delays = backoff if isinstance(backoff, list | tuple) else [backoff]
     usable = all(
         isinstance(delay, int | float) and 0 <= delay <= LONGEST_FIXED_DELAY for delay in delays
     )
-    if not usable or (not delays and backoff is not None):
+    if not usable or not delays:
         raise InvalidOptionError(
             f"backoff={backoff!r}: give None (exponential), seconds from 0 to "
             f"{LONGEST_FIXED_DELAY:.0f}, or a list of seconds."

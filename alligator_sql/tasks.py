@@ -9,7 +9,7 @@ from . import callables, coroutines, jsontext, options
 from .clock import SYSTEM_CLOCK
 from .constants import CANCELED, FAILED, RETRYING, SUCCESS, WAITING
 from .exceptions import InvalidOptionError, MultipleDelayError, Snooze
-from .ids import new_id
+from .ids import new_task_id
 from .messages import NOW, Moment, Payload
 from .retry import Backoff, check_backoff
 
@@ -90,7 +90,7 @@ class Task:
     ) -> None:
         if delay_by is not None and delay_until is not None:
             raise MultipleDelayError("Give either delay_by or delay_until, not both.")
-        self.task_id = str(new_id()) if task_id is None else options.check_task_id(task_id)
+        self.task_id = new_task_id() if task_id is None else options.check_task_id(task_id)
         self.retries = _check_retries(retries)
         self.is_async = is_async
         self.status: int = WAITING

@@ -36,8 +36,8 @@ def call(context: TaskContext, function: Callable[..., T], *args: Any) -> T:
             _set_async_exc(thread, type(why))
 
     try:
-        with context.stopped_by(stop):
-            return function(*args)
+        context.stop_by(stop)
+        return function(*args)
     finally:
         _settle(context)
 

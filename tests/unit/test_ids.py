@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alligator_sql.ids import id_of, new_id
+from alligator_sql.ids import id_of, new_id, new_task_id
 
 
 def test_they_grow_however_fast_they_are_made() -> None:
@@ -26,6 +26,13 @@ def test_threads_never_make_the_same() -> None:
         batches = list(pool.map(lambda _: [new_id() for _ in range(2000)], range(4)))
     assert all(batch == sorted(batch) for batch in batches)
     assert len({made for batch in batches for made in batch}) == 8000
+
+
+def test_as_text_they_are_the_same() -> None:
+    before, text, after = new_id(), new_task_id(), new_id()
+    assert text == str(uuid.UUID(text))
+    assert before < uuid.UUID(text) < after
+    assert uuid.UUID(text).version == 7
 
 
 def test_a_uuid_stands_for_itself() -> None:

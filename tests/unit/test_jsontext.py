@@ -63,3 +63,21 @@ def test_a_long_culprit_is_shown_in_short() -> None:
 
 def test_bytes_are_read_as_well_as_text() -> None:
     assert jsontext.loads(json.dumps({"a": 1}).encode()) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ['{"a":1}', ' {"a":1}', '{"a":1}\n', "[1]", "1"])
+def test_text_from_elsewhere_is_read_with_its_white_space(text: str) -> None:
+    assert jsontext.loads(text) == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a":1}{"a":1}', '{"a":1} x'])
+def test_text_that_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="line 1 column"):
+        jsontext.loads(text)
+
+
+def test_what_contains_itself_is_refused() -> None:
+    endless: dict[str, object] = {}
+    endless["a"] = [endless]
+    with pytest.raises(PayloadError, match="contain themselves"):
+        jsontext.dumps(endless)

@@ -105,19 +105,19 @@ class Child:
     def run(self, claim: Claim) -> Outcome:
         """Run one task, after telling the parent what to do should this be the end."""
         policy = self._gator.policy
-        task = load(claim, self._task_class, policy)
-        if not isinstance(task, Task):
-            return task
-        last_will = fallback(claim, self._task_class, policy) if task.retries else None
-        self._channel.send(
-            {
-                "started": task.timeout,
-                "retry": last_will and [last_will[0], dump_payload(last_will[1])],
-            }
-        )
-        reports = self._gator.store.capabilities.progress
-        context = ChildContext(claim, self._completion, self._channel, reports)
         with policy.active():
+            task = load(claim, self._task_class)
+            if not isinstance(task, Task):
+                return task
+            last_will = fallback(claim, self._task_class, policy) if task.retries else None
+            self._channel.send(
+                {
+                    "started": task.timeout,
+                    "retry": last_will and [last_will[0], dump_payload(last_will[1])],
+                }
+            )
+            reports = self._gator.store.capabilities.progress
+            context = ChildContext(claim, self._completion, self._channel, reports)
             return attempt(task, claim.attempts - claim.crashes, context)
 
 

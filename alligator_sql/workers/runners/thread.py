@@ -44,7 +44,8 @@ class ThreadRunner(Runner):
         self._waiting: deque[Claim] = deque()
         self._running: dict[threading.Thread, TaskContext] = {}
         self._stuck: dict[threading.Thread, TaskContext] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._stopping = False
         self._started = 0
         self._missing = 0
@@ -61,13 +62,13 @@ class ThreadRunner(Runner):
 
     def submit(self, claims: list[Claim]) -> None:
         """Run ``claims`` as soon as threads are free."""
-        with self._changed:
+        with self._lock:
             self._waiting.extend(claims)
             self._changed.notify(len(claims))
 
     def withdraw(self) -> list[Claim]:
         """Take back the claims that no thread has started."""
-        with self._changed:
+        with self._lock:
             claims = list(self._waiting)
             self._waiting.clear()
             return claims
@@ -79,12 +80,12 @@ class ThreadRunner(Runner):
 
     def running(self) -> list[TaskContext]:
         """Return what runs at this moment; some may be done already."""
-        with self._changed:
+        with self._lock:
             return [*self._running.values(), *self._stuck.values()]
 
     def set_stuck_aside(self) -> int:
         """Start new threads for those that do not come back."""
-        with self._changed:
+        with self._lock:
             found = {
                 thread: context for thread, context in self._running.items() if is_stuck(context)
             }
@@ -107,7 +108,7 @@ class ThreadRunner(Runner):
 
     def stop(self) -> None:
         """Let the threads end once they have nothing to run."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
             self._changed.notify_all()
 
@@ -124,14 +125,16 @@ class ThreadRunner(Runner):
                 if os.getpid() != self._pid:  # a fork that the task has made, and not ended
                     os._exit(0)
                 self._done(claim, outcome, time.perf_counter() - started)
-                if not self._is_over(thread):
-                    return
         finally:
             if self._thread_done is not None:
                 self._thread_done()
 
     def _next(self, thread: threading.Thread) -> tuple[Claim, TaskContext] | None:
-        with self._changed:
+        """Note that what ``thread`` ran has ended, and return what it runs next, if anything."""
+        with self._lock:
+            if self._stuck.pop(thread, None) is not None:  # another thread has taken its place
+                return None
+            self._running.pop(thread, None)
             while not self._waiting:
                 if self._stopping:
                     return None
@@ -139,9 +142,3 @@ class ThreadRunner(Runner):
             claim = self._waiting.popleft()
             context = self._running[thread] = self._context(claim)
             return claim, context
-
-    def _is_over(self, thread: threading.Thread) -> bool:
-        """Note that the task of ``thread`` has ended; return whether the thread has a place."""
-        with self._changed:
-            self._stuck.pop(thread, None)
-            return self._running.pop(thread, None) is not None
