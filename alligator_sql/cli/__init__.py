@@ -1,52 +1,18 @@
-"""The command line: ``alligator-sql``, and ``latergator.py`` as in Alligator 1.0."""
+"""The command line: ``alligator-sql``, and ``latergator.py`` as in Alligator 1.0.
 
-from typing import Annotated
-
-import typer
-
-from . import console, migrate_from, queue, schema, worker
-
-app = typer.Typer(
-    help="A task queue in the database that your application already has.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(schema.app, name="schema")
-app.add_typer(queue.app, name="queue")
-app.command("worker")(worker.run)
-app.command("migrate-from")(migrate_from.run)
-
-# Alligator 1.0's script has one command, so its name is not typed.
-latergator_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-latergator_app.command()(worker.run)
+The commands are imported by the programs: a process that a supervisor starts has none to read.
+"""
 
 
 def main() -> None:
     """Run ``alligator-sql``."""
-    console.run(app)
+    from . import commands, console
+
+    console.run(commands.app)
 
 
 def latergator() -> None:
     """Run ``latergator.py DSN``, which does what ``alligator-sql worker DSN`` does."""
-    console.run(latergator_app)
+    from . import commands, console
 
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"alligator-sql {version('alligator-sql')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
-) -> None:
-    pass
+    console.run(commands.latergator_app)

@@ -3,12 +3,11 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-import typer
-
 from ..exceptions import AlligatorException
 from ..redaction import hide_password
 
 if TYPE_CHECKING:
+    import typer
     from rich.console import Console
 
 
@@ -20,7 +19,7 @@ def errors() -> "Console":
     return Console(stderr=True)
 
 
-def run(app: typer.Typer) -> None:
+def run(app: "typer.Typer") -> None:
     """Run a program; what alligator-sql raises becomes one line and exit code 1."""
     try:
         app()

@@ -1,34 +1,19 @@
 """``alligator-sql worker``: run tasks."""
 
-import atexit
-import logging
-import os
-import signal
 import sys
-import time
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..constants import ALL
-from ..exceptions import AlligatorException, StoreUnavailableError
-from ..gator import Gator
 from ..lease import TTL
-from ..workers import first_process
 from ..workers.interpreter import command
-from ..workers.lifeline import Lifeline, SupervisedWorker
 from ..workers.supervisor import Supervisor
 from ..workers.worker import GRACE
-from .console import one_line
-from .logging import set_up
+from . import worker_process
 from .parameters import PREFIX_HELP, Dsn, Schema
-
-LONGEST_PAUSE = 2.0
-"""Seconds between two attempts to reach a store that does not answer."""
-
-logger = logging.getLogger("alligator_sql.worker")
+from .worker_process import Options
 
 
 class Level(StrEnum):
@@ -58,7 +43,6 @@ class LogFormat(StrEnum):
 
 
 def run(
-    context: typer.Context,
     dsn: Dsn,
     queues: Annotated[
         str,
@@ -177,46 +161,36 @@ def run(
     if not all(names):
         raise typer.BadParameter(f"an empty name in {queues!r}", param_hint="--queues")
     _check(processes, max_tasks, executor, max_tasks_per_child, max_memory_per_child)
-    set_up(log_level, log_format.value)
-    # As the first process of a container nothing ends this one but its own handler.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # After everything else: Python takes all handlers but this one down before it is gone itself.
-    atexit.register(_ignore_signals)
+    options = Options(
+        gator={
+            "conn_string": dsn,
+            "queue_name": names[0],
+            "allow": allow or (),
+            "prefix": prefix,
+            "schema": schema,
+            "listen_url": listen_url,
+        },
+        worker={
+            "max_tasks": max_tasks,
+            "to_consume": names,
+            "log_level": log_level.value,
+            "concurrency": concurrency,
+            "executor": executor.value,
+            "max_tasks_per_child": max_tasks_per_child,
+            "max_memory_per_child": max_memory_per_child,
+            "burst": burst,
+            "grace": grace,
+            "lease": lease,
+        },
+        connect_timeout=connect_timeout,
+        log_level=log_level.value,
+        log_format=log_format.value,
+    )
+    worker_process.begin(options)
     if not processes:
-        first_process.step_aside()
-    lifeline = Lifeline.inherited()
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        worker = SupervisedWorker(
-            Gator(
-                dsn,
-                names[0],
-                allow=allow or (),
-                prefix=prefix,
-                schema=schema,
-                listen_url=listen_url,
-            ),
-            max_tasks=max_tasks,
-            to_consume=names,
-            log_level=log_level.value,
-            concurrency=concurrency,
-            executor=executor.value,
-            max_tasks_per_child=max_tasks_per_child,
-            max_memory_per_child=max_memory_per_child,
-            burst=burst,
-            grace=grace,
-            lease=lease,
-        )
-        if not processes:
-            _connect(worker.gator, connect_timeout)
-    except AlligatorException as error:
-        logger.error("%s", one_line(str(error)))
-        sys.exit(1)
-    if processes:
-        one = [*command("alligator_sql.cli"), "worker"]
-        sys.exit(Supervisor(one, _environment(context), processes, grace, burst=burst).run())
-    worker.lifeline = lifeline
-    sys.exit(worker.run_forever())
+        sys.exit(worker_process.run(options))
+    one = command(worker_process.__name__)
+    sys.exit(Supervisor(one, options.environment(), processes, grace, burst=burst).run())
 
 
 def _check(
@@ -241,45 +215,3 @@ def _check(
                 f"-x {executor.value} has no child processes; it is for -x processes.",
                 param_hint=option,
             )
-
-
-def _ignore_signals() -> None:
-    """Keep a signal that comes when all is done from looking like a death."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _environment(context: typer.Context) -> dict[str, str]:
-    """Return the environment in which a worker has the options that were given to this one.
-
-    Command lines can be read by everybody, and a DSN may hold a password.
-    """
-    environment = dict(os.environ)
-    for parameter in context.command.params:
-        value = context.params.get(str(parameter.name))
-        if not isinstance(parameter.envvar, str) or value is None:
-            continue
-        environment[parameter.envvar] = (
-            " ".join(value) if isinstance(value, list | tuple) else str(value)
-        )
-    return environment | {"ALLIGATOR_PROCESSES": "0"}
-
-
-def _connect(gator: Gator, patience: float) -> None:
-    """Open the store, and wait up to ``patience`` seconds until it answers."""
-    deadline = time.monotonic() + patience
-    pause = 0.1
-    told = False
-    while True:
-        try:
-            gator.open()
-            return
-        except StoreUnavailableError as error:
-            rest = deadline - time.monotonic()
-            if rest <= 0:
-                raise StoreUnavailableError(f"Gave up after {patience:g} s: {error}") from error
-            if not told:
-                logger.warning("waiting up to %g s: %s", patience, one_line(str(error)))
-                told = True
-        time.sleep(min(pause, rest))
-        pause = min(2 * pause, LONGEST_PAUSE)

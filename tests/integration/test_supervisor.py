@@ -20,7 +20,8 @@ from .processes import Files, Process, ended, is_alive
 
 BREAKABLE = """
 import os, pathlib, sys
-if "alligator_sql.cli" in sys.orig_argv and pathlib.Path(__file__).with_name("broken").exists():
+broken = pathlib.Path(__file__).with_name("broken")
+if "alligator_sql.cli.worker_process" in sys.orig_argv and broken.exists():
     os._exit(3)
 """
 """Imported by every interpreter at its start: a release that somebody may break."""
