@@ -14,7 +14,7 @@ from .backends.base import CAN_ALL_ELSE
 from .context import TaskContext
 from .exceptions import Discard, PayloadError, Snooze, Unsupported
 from .ids import id_of
-from .messages import Message, Payload, Receipt
+from .messages import NOW, Message, Payload, Receipt
 from .moulds import Mould
 from .tasks import Task
 
@@ -217,6 +217,8 @@ class Enqueuer(ABC):
 
     def _check_options(self, task: Task) -> None:
         _check_available(task)
+        if _asks_for_nothing(task):
+            return
         able = self.store.capabilities
         for option, given, can in (
             ("delay_by", task.due.seconds > 0 and not task.due.absolute, able.delay),
@@ -380,6 +382,18 @@ def run_now(task: Task) -> Any:
 def _check_available(task: Task) -> None:
     if task.depends_on is not None:
         raise Unsupported("The option 'depends_on' is not available yet, with any backend.")
+
+
+def _asks_for_nothing(task: Task) -> bool:
+    """Whether ``task`` has none of the options that a backend might not honour, as most tasks."""
+    return (
+        task.due is NOW
+        and task.priority == 0
+        and task.expires is None
+        and task.unique_key is None
+        and not task.tags
+        and not task.keep_result
+    )
 
 
 def _new(receipts: Iterable[Receipt]) -> int:
