@@ -3,8 +3,8 @@
 import asyncio
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,15 +14,13 @@ from .backends.base import CAN_ALL_ELSE
 from .context import TaskContext
 from .exceptions import Discard, PayloadError, Snooze, Unsupported
 from .ids import id_of
-from .messages import NOW, Message, Payload, Receipt
+from .messages import NOW, Message, Payload, Receipt, Series, number_new
 from .moulds import Mould
 from .tasks import Task
 
 Progress = Callable[[int], object]
 """Gets the number of tasks stored so far."""
 
-BATCH = 1000
-"""Tasks that ``map`` stores with one round trip."""
 MAX_PAYLOAD = 1024 * 1024
 """Bytes of a serialized task that are stored unless the gator says otherwise."""
 
@@ -47,6 +45,14 @@ class Enqueuer(ABC):
     @abstractmethod
     async def _asend(self, messages: Sequence[Message]) -> list[Receipt]:
         """Store messages of one queue, from asynchronous code."""
+
+    def _send_series(self, series: Series) -> int:
+        """Store tasks that are alike, and return how many of them are new."""
+        return number_new(self._send(series.messages()))
+
+    async def _asend_series(self, series: Series) -> int:
+        """Do what :meth:`_send_series` does, from asynchronous code."""
+        return number_new(await self._asend(series.messages()))
 
     def push(self, task: Task, func: callables.AnyCallable, *args: Any, **kwargs: Any) -> Task:
         """Store ``task`` as the call ``func(*args, **kwargs)``.
@@ -120,8 +126,9 @@ class Enqueuer(ABC):
     ) -> int:
         """Store the call ``func(item)`` for each item and return how many were stored.
 
-        Items are read as they are needed and stored in batches of 1,000, one round trip
-        each. Of a joined transaction all batches are part; else each commits by itself.
+        Items are read as they are needed and stored in batches: of 1,000, with PostgreSQL of
+        5,000, and of fewer large ones. Of a joined transaction all batches are part; else each
+        commits by itself.
 
         Ex::
 
@@ -155,15 +162,17 @@ class Enqueuer(ABC):
         make: Callable[[], Task],
         progress: Progress | None,
     ) -> int:
-        stored = 0
+        stored, limit = 0, self.store.batch
         mould = Mould(make, func, self.message_of, self._largest)
         for batch in _batches(items):
-            if mould.is_async:
-                stored += _new(self._send(mould.messages(batch)))
-            else:
-                for item in batch:
+            if not mould.is_async:
+                for item in islice(batch, limit):
                     run_now(mould.task(item))
-                stored += len(batch)
+                    stored += 1
+            elif mould.is_plain:
+                stored += self._send_series(mould.series(batch, limit))
+            else:
+                stored += number_new(self._send(mould.messages(batch, limit)))
             if progress is not None:
                 progress(stored)
         return stored
@@ -175,15 +184,17 @@ class Enqueuer(ABC):
         make: Callable[[], Task],
         progress: Progress | None,
     ) -> int:
-        stored = 0
+        stored, limit = 0, self.store.batch
         mould = Mould(make, func, self.message_of, self._largest)
         for batch in _batches(items):
-            if mould.is_async:
-                stored += _new(await self._asend(mould.messages(batch)))
-            else:
-                for item in batch:
+            if not mould.is_async:
+                for item in islice(batch, limit):
                     await asyncio.to_thread(run_now, mould.task(item))
-                stored += len(batch)
+                    stored += 1
+            elif mould.is_plain:
+                stored += await self._asend_series(mould.series(batch, limit))
+            else:
+                stored += number_new(await self._asend(mould.messages(batch, limit)))
             if progress is not None:
                 progress(stored)
         return stored
@@ -396,14 +407,11 @@ def _asks_for_nothing(task: Task) -> bool:
     )
 
 
-def _new(receipts: Iterable[Receipt]) -> int:
-    return sum(not receipt.duplicate for receipt in receipts)
-
-
-def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch
+def _batches(items: Iterable[Any]) -> Iterator[Iterator[Any]]:
+    """Yield what is left of ``items`` for as long as there is something; take some of it."""
+    rest = iter(items)
+    for first in rest:
+        yield chain([first], rest)
 
 
 def _option_names(task_class: type[Task]) -> set[str]:

@@ -27,7 +27,7 @@ from .exceptions import (
 )
 from .execution import perform, run
 from .lease import Lease
-from .messages import Claim, Ending, Message, Moment, Receipt, TaskRecord
+from .messages import Claim, Ending, Message, Moment, Receipt, Series, TaskRecord
 from .outcomes import Failed, Outcome, Settlement, Snoozed, Succeeded
 from .tasks import Task
 
@@ -163,6 +163,12 @@ class Gator(Enqueuer):
 
     async def _asend(self, messages: Sequence[Message]) -> list[Receipt]:
         return await asyncio.to_thread(self._store.enqueue, messages)
+
+    def _send_series(self, series: Series) -> int:
+        return self._store.enqueue_series(series)
+
+    async def _asend_series(self, series: Series) -> int:
+        return await asyncio.to_thread(self._store.enqueue_series, series)
 
     def using(self, connection: Any) -> Joined:
         """Return a view of this gator that enqueues in the transaction of ``connection``.

@@ -6,32 +6,29 @@ the stores append to their indexes.
 """
 
 import os
+import struct
 import threading
 import time
 import uuid
 
 _CUSTOM_IDS = uuid.UUID("6a1c4fd0-1d4b-5e0f-9d0c-4a11a6a70500")
-_COUNTER_LIMIT = 0xFFF
+_COUNTER_BITS = 12
+_halves = struct.Struct("!QQ").pack
 
 
 class _Sequence:
-    """Hands out (millisecond, counter) pairs that never repeat nor fall."""
+    """Hands out numbers, a millisecond with a counter below it, that never repeat nor fall."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last = (0, 0)
+        self._next = 0
 
-    def next(self) -> tuple[int, int]:
-        now = time.time_ns() // 1_000_000
+    def take(self, number: int) -> range:
+        now = time.time_ns() // 1_000_000 << _COUNTER_BITS
         with self._lock:
-            millisecond, counter = self._last
-            if now > millisecond:
-                self._last = (now, 0)
-            elif counter < _COUNTER_LIMIT:
-                self._last = (millisecond, counter + 1)
-            else:
-                self._last = (millisecond + 1, 0)
-            return self._last
+            first = max(now, self._next)
+            self._next = first + number
+        return range(first, self._next)
 
 
 _sequence = _Sequence()
@@ -39,19 +36,38 @@ _sequence = _Sequence()
 
 def new_id() -> uuid.UUID:
     """Return a UUID of version 7 that is greater than all that this process made before."""
-    return uuid.UUID(int=_new_number())
+    return uuid.UUID(new_task_id())
 
 
 def new_task_id() -> str:
     """Return :func:`new_id` as text, which takes half the time."""
-    digits = _new_number().to_bytes(16).hex()
+    [place] = _sequence.take(1)
+    random = int.from_bytes(os.urandom(8))
+    # Written twice: a call more is what a single id would cost.
+    return shown(
+        _halves(
+            place >> _COUNTER_BITS << 16 | 0x7 << 12 | place & 0xFFF,
+            0x2 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF,
+        )
+    )
+
+
+def new_ids(number: int) -> list[bytes]:
+    """Return the bytes of as many ids of :func:`new_id`, which takes a tenth of the time."""
+    randoms = struct.unpack(f"!{number}Q", os.urandom(8 * number))
+    return [
+        _halves(
+            place >> _COUNTER_BITS << 16 | 0x7 << 12 | place & 0xFFF,
+            0x2 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF,
+        )
+        for place, random in zip(_sequence.take(number), randoms, strict=True)
+    ]
+
+
+def shown(task_id: bytes) -> str:
+    """Return the text of an id of which ``task_id`` are the bytes."""
+    digits = task_id.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def _new_number() -> int:
-    millisecond, counter = _sequence.next()
-    random = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF
-    return millisecond << 80 | 0x7 << 76 | counter << 64 | 0x2 << 62 | random
 
 
 def id_of(task_id: str) -> uuid.UUID:

@@ -1,11 +1,13 @@
 """The records that pass between a gator, a backend and a worker."""
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from .constants import STATUS_NAMES
+from .ids import shown
 from .records import record
 
 Payload = str | bytes
@@ -42,6 +44,33 @@ class Message:
     tags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """New tasks that differ in nothing but their ids and payloads.
+
+    Attributes:
+        model: A message with all that they have in common. Its ids and its payload are nobody's.
+        ids: The bytes of their ids, which were just made: no store knows them.
+        payloads: Their payloads, in the same order; JSON in ASCII.
+    """
+
+    model: Message
+    ids: Sequence[bytes]
+    payloads: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def messages(self) -> list[Message]:
+        """Return the message of each task."""
+        model = self.model
+        shared = (model.priority, model.due, model.expires, model.unique_key, model.tags)
+        return [
+            Message(UUID(bytes=task_id), shown(task_id), model.queue, model.func, payload, *shared)
+            for task_id, payload in zip(self.ids, self.payloads, strict=True)
+        ]
+
+
 @record
 class Receipt:
     """What became of a message.
@@ -55,6 +84,11 @@ class Receipt:
     duplicate: bool = False
     payload: Payload | None = None
     task_id: str | None = None
+
+
+def number_new(receipts: Iterable[Receipt]) -> int:
+    """Return how many messages were stored."""
+    return sum(not receipt.duplicate for receipt in receipts)
 
 
 @record

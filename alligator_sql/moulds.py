@@ -1,28 +1,31 @@
-"""Making the messages of many calls of one function.
+"""Making the tasks of many calls of one function.
 
 What they have in common is checked and encoded once; for each of them only its id and its
-argument are left. That takes a third of the time, which is what bulk enqueueing costs.
+argument are left. That takes a fraction of the time, which is what bulk enqueueing costs.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from . import jsontext
 from .callables import AnyCallable
 from .exceptions import PayloadError
-from .ids import new_id
-from .messages import Message
+from .ids import new_ids, shown
+from .messages import Message, Series
 from .tasks import Task
 
+BATCH_BYTES = 8 * 1024 * 1024
+"""Bytes of payloads after which a batch ends, however few its tasks are."""
 _GAP = "\x7f"
 """Stands for the argument: short, and in no name of a function, which comes before it."""
 
 
 class Mould:
-    """Makes messages that differ in the one argument of their call.
+    """Makes tasks that differ in the one argument of their call.
 
     Tasks of a class of their own, or with an id that was given, are made one by one: nobody
-    knows here what such a class stores.
+    knows here what such a class stores. All others, which ``is_plain`` says, make a series.
 
     Args:
         make: Makes a new task with the options of all.
@@ -44,7 +47,7 @@ class Mould:
         self._largest = largest
         sample = make()
         self.is_async = sample.is_async
-        self._is_plain = type(sample) is Task and make().task_id != sample.task_id
+        self.is_plain = type(sample) is Task and make().task_id != sample.task_id
 
     def task(self, item: Any) -> Task:
         """Return the task that calls the function with ``item``.
@@ -56,39 +59,60 @@ class Mould:
         task.to_call(self._func, item)
         return task
 
-    def messages(self, items: Iterable[Any]) -> list[Message]:
-        """Return a message for each of ``items``.
+    def messages(self, items: Iterator[Any], limit: int) -> list[Message]:
+        """Return messages for the next of ``items``: up to ``limit``, or what memory allows.
 
         Raises:
             AlligatorException: One of the calls cannot be stored.
         """
-        # Prepared for each batch anew: the time of a delay is counted from there.
-        cast = self._prepared() if self._is_plain else self._one_by_one
-        return list(map(cast, items))
+        room = BATCH_BYTES
+        messages = []
+        for item in islice(items, limit):
+            message = self._message(item)
+            messages.append(message)
+            room -= len(message.payload)
+            if room <= 0:
+                break
+        return messages
 
-    def _one_by_one(self, item: Any) -> Message:
+    def series(self, items: Iterator[Any], limit: int) -> Series:
+        """Return the next of ``items`` as plain tasks: up to ``limit``, or what memory allows.
+
+        Raises:
+            AlligatorException: One of the calls cannot be stored.
+        """
+        # Made for each series anew: the time of a delay is counted from there.
+        task = self.task(_GAP)
+        model = self._message_of(task)
+        head, middle, tail = _cut(str(model.payload), task.task_id, jsontext.dumps(_GAP))
+        room = BATCH_BYTES
+        frame = len(head) + len(task.task_id) + len(middle) + len(tail)
+        arguments = []
+        for item in islice(items, limit):
+            argument = self._argument(item)
+            size = frame + len(argument)
+            if size > self._largest:
+                self._message(item)  # which says so
+            arguments.append(argument)
+            room -= size
+            if room <= 0:
+                break
+        ids = new_ids(len(arguments))
+        payloads = [
+            f"{head}{shown(task_id)}{middle}{argument}{tail}"
+            for task_id, argument in zip(ids, arguments, strict=True)
+        ]
+        return Series(model, ids, payloads)
+
+    def _message(self, item: Any) -> Message:
         return self._message_of(self.task(item))
 
-    def _prepared(self) -> Callable[[Any], Message]:
-        task = self.task(_GAP)
-        sample = self._message_of(task)
-        head, middle, tail = _cut(str(sample.payload), task.task_id, jsontext.dumps(_GAP))
-        shared = (sample.priority, sample.due, sample.expires, sample.unique_key, sample.tags)
-        queue, func, largest = sample.queue, sample.func, self._largest
-
-        def cast(item: Any) -> Message:
-            try:
-                argument = jsontext.dumps(item)
-            except PayloadError:
-                return self._one_by_one(item)  # its error has the whole path
-            task_id = new_id()
-            shown = str(task_id)
-            payload = f"{head}{shown}{middle}{argument}{tail}"
-            if len(payload) > largest:
-                return self._one_by_one(item)  # which says so
-            return Message(task_id, shown, queue, func, payload, *shared)
-
-        return cast
+    def _argument(self, item: Any) -> str:
+        try:
+            return jsontext.dumps(item)
+        except PayloadError:
+            self._message(item)  # its error has the whole path
+            raise
 
 
 def _cut(text: str, first: str, second: str) -> tuple[str, str, str]:

@@ -15,6 +15,8 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import make_url
 
+from alligator_sql.backends import Backend
+from alligator_sql.backends.sql import copying
 from alligator_sql.backends.sql.dialects import Dialect, Ended, Parameters, Rows
 from alligator_sql.backends.sql.listeners import channel_of
 from alligator_sql.backends.sql.postgresql import PostgreSQL
@@ -24,8 +26,6 @@ from alligator_sql.backends.sql.tables import Names
 from alligator_sql.constants import SUCCESS
 from alligator_sql.messages import Claim, Message
 
-BATCH = 1000
-"""Rows of one bulk insert: as many as ``Gator.map`` sends."""
 CLAIM = 100
 """Tasks that are claimed and acknowledged at a time."""
 TABLES = ("alligator_tasks", "alligator_payloads", "alligator_finished")
@@ -163,8 +163,8 @@ class RawPostgres(Raw):
 
     def _unnest(self, messages: Sequence[Message]) -> float:
         batches = []
-        for start in range(0, len(messages), BATCH):
-            batch = messages[start : start + BATCH]
+        for start in range(0, len(messages), copying.BATCH):
+            batch = messages[start : start + copying.BATCH]
             ids = [m.id for m in batch]
             queues, funcs = [m.queue for m in batch], [m.func for m in batch]
             batches.append((ids, queues, funcs, ids, [m.payload for m in batch]))
@@ -255,10 +255,11 @@ class RawSqlite(Raw):
         tasks = [(m.id.hex, m.queue, m.func) for m in messages]
         payloads = [(m.id.hex, m.payload) for m in messages]
         started = perf_counter()
-        for start in range(0, len(messages), BATCH):
+        batch = Backend.batch
+        for start in range(0, len(messages), batch):
             with self.transaction():
-                self.connection.executemany(self._TASK, tasks[start : start + BATCH])
-                self.connection.executemany(self._PAYLOAD, payloads[start : start + BATCH])
+                self.connection.executemany(self._TASK, tasks[start : start + batch])
+                self.connection.executemany(self._PAYLOAD, payloads[start : start + batch])
         return perf_counter() - started
 
     @contextmanager

@@ -35,8 +35,18 @@ import pytest
 from ..backends import Backend
 from ..constants import CANCELED, DELAYED, FAILED, RETRYING, RUNNING, SUCCESS, WAITING
 from ..exceptions import UnknownTaskError, Unsupported
-from ..ids import id_of, new_id
-from ..messages import Claim, Failure, Message, Moment, Payload, Progress, TaskRecord, WorkerRecord
+from ..ids import id_of, new_id, new_ids
+from ..messages import (
+    Claim,
+    Failure,
+    Message,
+    Moment,
+    Payload,
+    Progress,
+    Series,
+    TaskRecord,
+    WorkerRecord,
+)
 from ..outcomes import (
     Canceled,
     Failed,
@@ -200,6 +210,18 @@ class BackendConformance:
         for one in sent[10:]:
             backend.enqueue([one])
         assert [claim.id for claim in self.claim_all(backend)] == [one.id for one in sent]
+
+    def test_a_series_is_stored_as_its_messages_are(self, backend: Backend) -> None:
+        number = backend.batch + 1
+        payloads = [f'{{"number":{each}}}' for each in range(number)]
+        assert backend.enqueue_series(Series(message(), new_ids(number), payloads)) == number
+        assert backend.len("mail") == number
+        few = Series(message("a"), new_ids(3), payloads[:3])
+        assert backend.enqueue_series(few) == 3
+        claims = self.claim_all(backend, "a")
+        assert sorted((claim.id, claim.payload) for claim in claims) == [
+            (one.id, one.payload) for one in few.messages()
+        ]
 
     def test_a_limit_is_kept_and_the_rest_waits(self, backend: Backend) -> None:
         backend.enqueue([message() for _ in range(5)])

@@ -19,7 +19,7 @@ from ..stats import Measurement
 
 def measure(store: Store, run: Run) -> list[Measurement]:
     """Map in a process of its own, and watch its memory."""
-    number = 20_000 if run.quick else 1_000_000
+    number = 50_000 if run.quick else 1_000_000
     rates: list[float] = []
     memory: dict[str, list[float]] = {"at a tenth": [], "most": []}
     for _ in range(1 if run.quick else 3):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alligator_sql.ids import id_of, new_id, new_task_id
+from alligator_sql.ids import id_of, new_id, new_ids, new_task_id, shown
 
 
 def test_they_grow_however_fast_they_are_made() -> None:
@@ -19,6 +19,17 @@ def test_they_are_of_version_7() -> None:
     made = new_id()
     assert made.version == 7
     assert made.variant == uuid.RFC_4122
+
+
+def test_many_at_once_are_what_one_after_the_other_would_be() -> None:
+    before, ids, after = new_id(), [uuid.UUID(bytes=made) for made in new_ids(10_000)], new_id()
+    assert [before, *ids, after] == sorted({before, *ids, after})
+    assert {made.version for made in ids} == {7}
+    assert {made.variant for made in ids} == {uuid.RFC_4122}
+
+
+def test_their_text_is_that_of_a_uuid() -> None:
+    assert all(shown(made) == str(uuid.UUID(bytes=made)) for made in new_ids(3))
 
 
 def test_threads_never_make_the_same() -> None:

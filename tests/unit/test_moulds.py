@@ -4,15 +4,15 @@ import asyncio
 import json
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from alligator_sql import Gator, PayloadError, SignatureError, Task, UnknownCallableError
-from alligator_sql.enqueuing import BATCH
 from alligator_sql.messages import Message
-from alligator_sql.moulds import Mould
+from alligator_sql.moulds import BATCH_BYTES, Mould
 
 from . import functions
 
@@ -53,7 +53,7 @@ def stored(message: Message) -> dict[str, Any]:
 def test_the_messages_are_those_of_single_tasks(gator: Gator, options: dict[str, Any]) -> None:
     made = mould(gator, **options)
     alone = [gator.message_of(made.task(item)) for item in ITEMS]
-    together = made.messages(ITEMS)
+    together = made.series(iter(ITEMS), len(ITEMS)).messages()
     assert list(map(stored, together)) == list(map(stored, alone))
     assert len({message.id for message in together}) == len(ITEMS)
     assert sorted(message.id for message in together) == [message.id for message in together]
@@ -67,16 +67,16 @@ def test_an_argument_that_is_no_json_has_the_error_of_a_single_task(
     with pytest.raises(PayloadError) as alone:
         gator.message_of(made.task(item))
     with pytest.raises(PayloadError) as together:
-        made.messages([1, item])
+        made.series(iter([1, item]), 2)
     assert str(together.value) == str(alone.value)
 
 
 def test_a_payload_that_is_too_large(gator: Gator) -> None:
     gator.max_payload = 200
     made = mould(gator)
-    made.messages(["x" * 20])
+    made.series(iter(["x" * 20]), 1)
     with pytest.raises(PayloadError, match=r"takes 297 bytes, the limit is 200"):
-        made.messages(["x" * 200])
+        made.series(iter(["x" * 200]), 1)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_payload_that_is_too_large(gator: Gator) -> None:
 )
 def test_a_function_that_cannot_be_called(gator: Gator, func: Any, error: Any) -> None:
     with pytest.raises(error):
-        mould(gator, func).messages([1])
+        mould(gator, func).series(iter([1]), 1)
 
 
 def test_nothing_is_asked_of_a_function_without_calls(gator: Gator) -> None:
@@ -111,13 +111,40 @@ def test_an_id_that_is_given_is_stored_once(gator: Gator) -> None:
 
 def test_progress_is_told_after_each_batch(gator: Gator) -> None:
     told: list[int] = []
-    gator.map(functions.echo, iter(range(2 * BATCH + 1)), progress=told.append)
-    assert told == [BATCH, 2 * BATCH, 2 * BATCH + 1]
+    batch = gator.store.batch
+    gator.map(functions.echo, iter(range(2 * batch + 1)), progress=told.append)
+    assert told == [batch, 2 * batch, 2 * batch + 1]
+
+
+@pytest.mark.parametrize("task_class", [Task, Shouting])
+def test_a_batch_of_large_payloads_has_few(task_class: type[Task]) -> None:
+    gator = Gator(f"locmem://{uuid4()}", task_class=task_class)
+    told: list[int] = []
+    large = "X" * (BATCH_BYTES // 10)
+    assert gator.map(functions.echo, (large for _ in range(25)), progress=told.append) == 25
+    assert told == [10, 20, 25]
+
+
+@pytest.mark.parametrize("task_class", [Task, Shouting])
+def test_items_are_read_when_they_are_needed(task_class: type[Task]) -> None:
+    gator = Gator(f"locmem://{uuid4()}", task_class=task_class)
+    read: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(gator.store.batch + 1):
+            read.append(number)
+            yield number
+
+    told: list[int] = []
+    gator.map(functions.echo, items(), progress=lambda _: told.append(len(read)))
+    assert told == [gator.store.batch, gator.store.batch + 1]
 
 
 def test_progress_counts_what_is_stored(gator: Gator) -> None:
     told: list[int] = []
-    gator.options(unique_key="one").map(functions.echo, range(BATCH + 1), progress=told.append)
+    gator.options(unique_key="one").map(
+        functions.echo, range(gator.store.batch + 1), progress=told.append
+    )
     assert told == [1, 1]
 
 

@@ -1,6 +1,7 @@
 """The backend for relational databases: which statement runs when, and in what transaction."""
 
 import json
+import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +21,15 @@ from ...messages import (
     Payload,
     Progress,
     Receipt,
+    Series,
     TaskRecord,
     WorkerRecord,
+    number_new,
 )
 from ...outcomes import Released, Settlement
 from ..base import Backend
 from ..capabilities import Capabilities
-from . import engines, joining, rescuing, schema
+from . import copying, engines, joining, rescuing, schema
 from .connections import Connections
 from .dialects import Dialect, PutBack, Steps
 from .operations import Operations
@@ -39,6 +42,8 @@ from .statements import Statements
 from .steps import drive, on_sqlalchemy
 from .tables import Names, build
 from .wakeups import Wakeups
+
+logger = logging.getLogger(__name__)
 
 PRUNE_BATCH = 1000
 STRAY_INTERVAL = 180.0
@@ -108,6 +113,9 @@ class SQLBackend(Backend):
             raise InvalidOptionError("schema=: SQLite has no schemas: use a prefix.")
         self._dialect: Dialect = SQLite(self.names) if self._is_sqlite else PostgreSQL(self.names)
         self._statements = Statements(build(self.names), self._dialect)
+        if not self._is_sqlite:
+            self.batch = copying.BATCH
+        self._copier = copying.Copier(self.names)
         self._settler = Settler(self._dialect, self._statements)
         self._records = Records(self._statements)
         self._wakeups = Wakeups(self._connections, self.names, listen_url)
@@ -164,6 +172,27 @@ class SQLBackend(Backend):
         with self._transaction() if self._is_sqlite else self._statement() as own:
             receipts = drive(self._enqueue(messages, joined=None), on_sqlalchemy(own))
         return _without_own(messages, receipts) if is_repeated else receipts
+
+    def enqueue_series(self, series: Series) -> int:
+        """Store new tasks that are alike; many of them by COPY, where it can."""
+        if self._is_sqlite or not self._copier.suits(series):
+            return super().enqueue_series(series)
+        return self._connections.insist(partial(self._copy, series))
+
+    def _copy(self, series: Series, is_repeated: bool) -> int:
+        # COPY knows no duplicates, and another attempt may find what the first has stored.
+        if not is_repeated:
+            channel = self._wakeups.channel([series.model], None)
+            try:
+                with self._transaction() as own:
+                    self._copier.copy(own, series, channel)
+            except copying.RefusedError as error:
+                logger.info("COPY cannot store %d tasks, so INSERT does: %s", len(series), error)
+            else:
+                if channel is not None:
+                    self._wakeups.notified(series.model.queue)
+                return len(series)
+        return number_new(self._enqueue_alone(series.messages(), is_repeated))
 
     async def aenqueue(self, messages: Sequence[Message], connection: Any) -> list[Receipt]:
         """Store messages of one queue in the transaction of an asynchronous connection."""
