@@ -19,6 +19,7 @@ from alligator_sql.backends import Backend
 from alligator_sql.backends.sql import copying
 from alligator_sql.backends.sql.dialects import Dialect, Ended, Parameters, Rows
 from alligator_sql.backends.sql.listeners import channel_of
+from alligator_sql.backends.sql.payloads import pack
 from alligator_sql.backends.sql.postgresql import PostgreSQL
 from alligator_sql.backends.sql.sqlite import SQLite
 from alligator_sql.backends.sql.steps import drive, on_psycopg, on_sqlite3
@@ -108,6 +109,11 @@ def channel(queue: str) -> str:
     return channel_of(Names(), queue)
 
 
+def _text(message: Message) -> str:
+    """Return what the package stores as the payload of ``message``."""
+    return pack(message.payload, message.id, message.func)
+
+
 def connect(dsn: str) -> Raw:
     """Connect to the database ``dsn`` with its own driver."""
     return RawSqlite(dsn) if dsn.startswith("sqlite") else RawPostgres(dsn)
@@ -146,14 +152,14 @@ class RawPostgres(Raw):
 
     def _one(self, messages: Sequence[Message]) -> float:
         both = f"with task as ({self._TASK}) {self._PAYLOAD}".encode()
-        rows = [(m.id, m.queue, m.func, m.id, m.payload) for m in messages]
+        rows = [(m.id, m.queue, m.func, m.id, _text(m)) for m in messages]
         started = perf_counter()
         for row in rows:
             self.connection.execute(both, row)
         return perf_counter() - started
 
     def _two(self, messages: Sequence[Message]) -> float:
-        rows = [((m.id, m.queue, m.func), (m.id, m.payload)) for m in messages]
+        rows = [((m.id, m.queue, m.func), (m.id, _text(m))) for m in messages]
         started = perf_counter()
         for task, payload in rows:
             with self.connection.transaction():
@@ -167,7 +173,7 @@ class RawPostgres(Raw):
             batch = messages[start : start + copying.BATCH]
             ids = [m.id for m in batch]
             queues, funcs = [m.queue for m in batch], [m.func for m in batch]
-            batches.append((ids, queues, funcs, ids, [m.payload for m in batch]))
+            batches.append((ids, queues, funcs, ids, [_text(m) for m in batch]))
         started = perf_counter()
         for parameters in batches:
             self.connection.execute(self._MANY, parameters)
@@ -176,7 +182,7 @@ class RawPostgres(Raw):
     def _copy(self, messages: Sequence[Message]) -> float:
         now = self.connection.execute("select now()").fetchall()[0][0]
         tasks = [(m.id, m.queue, 0, now, now, 0, m.func) for m in messages]
-        payloads = [(m.id, m.payload) for m in messages]
+        payloads = [(m.id, _text(m)) for m in messages]
         started = perf_counter()
         with self.connection.transaction(), self.connection.cursor() as cursor:
             with cursor.copy(
@@ -243,7 +249,7 @@ class RawSqlite(Raw):
         return {"sqlite3, executemany": self._many}
 
     def _two(self, messages: Sequence[Message]) -> float:
-        rows = [((m.id.hex, m.queue, m.func), (m.id.hex, m.payload)) for m in messages]
+        rows = [((m.id.hex, m.queue, m.func), (m.id.hex, _text(m))) for m in messages]
         started = perf_counter()
         for task, payload in rows:
             with self.transaction():
@@ -253,7 +259,7 @@ class RawSqlite(Raw):
 
     def _many(self, messages: Sequence[Message]) -> float:
         tasks = [(m.id.hex, m.queue, m.func) for m in messages]
-        payloads = [(m.id.hex, m.payload) for m in messages]
+        payloads = [(m.id.hex, _text(m)) for m in messages]
         started = perf_counter()
         batch = Backend.batch
         for start in range(0, len(messages), batch):

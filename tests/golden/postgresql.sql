@@ -135,11 +135,12 @@ kept as (
            coalesce(now() - make_interval(secs => (cast(%(ages)s as float8[]))[place]
                                           + (cast(%(seconds)s as float8[]))[place]),
                     started_at),
-           worker_id, unique_key, tags, lease,
+           worker_id, unique_key, tags,
+           case when (cast(%(statuses)s as smallint[]))[place] <> 1 then lease end,
            (cast(%(statuses)s as smallint[]))[place], (cast(%(reasons)s as text[]))[place],
            now() - make_interval(secs => (cast(%(ages)s as float8[]))[place])
       from gone
-    on conflict do nothing
+     where (select f.id from alligator_finished f where f.id = gone.id) is null
 )
 select id from gone;
 
@@ -164,11 +165,12 @@ kept as (
            coalesce(clock_timestamp() - make_interval(secs => (cast(%(ages)s as float8[]))[place]
                                           + (cast(%(seconds)s as float8[]))[place]),
                     started_at),
-           worker_id, unique_key, tags, lease,
+           worker_id, unique_key, tags,
+           case when (cast(%(statuses)s as smallint[]))[place] <> 1 then lease end,
            (cast(%(statuses)s as smallint[]))[place], (cast(%(reasons)s as text[]))[place],
            clock_timestamp() - make_interval(secs => (cast(%(ages)s as float8[]))[place])
       from gone
-    on conflict do nothing
+     where (select f.id from alligator_finished f where f.id = gone.id) is null
 )
 select id from gone;
 
@@ -276,9 +278,9 @@ UPDATE alligator_queues SET paused_at=NULL WHERE alligator_queues.name = %(queue
 
 -- cancelable_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
-    alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.priority,
-    alligator_tasks.status, alligator_tasks.crashes, alligator_tasks.queue, alligator_tasks.func,
-    alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.expires_at,
+    alligator_tasks.expires_at, alligator_tasks.started_at, alligator_tasks.worker_id,
+    alligator_tasks.attempts, alligator_tasks.status, alligator_tasks.crashes,
+    alligator_tasks.lease, alligator_tasks.priority, alligator_tasks.queue, alligator_tasks.func,
     alligator_tasks.unique_key, alligator_tasks.tags, alligator_tasks.suspect,
     alligator_tasks.canceled_at, alligator_tasks.progress, alligator_tasks.progress_message,
     alligator_payloads.payload
@@ -314,9 +316,9 @@ DELETE FROM alligator_finished WHERE alligator_finished.id = %(id)s::UUID;
 
 -- live_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
-    alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.priority,
-    alligator_tasks.status, alligator_tasks.crashes, alligator_tasks.queue, alligator_tasks.func,
-    alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.expires_at,
+    alligator_tasks.expires_at, alligator_tasks.started_at, alligator_tasks.worker_id,
+    alligator_tasks.attempts, alligator_tasks.status, alligator_tasks.crashes,
+    alligator_tasks.lease, alligator_tasks.priority, alligator_tasks.queue, alligator_tasks.func,
     alligator_tasks.unique_key, alligator_tasks.tags, alligator_tasks.suspect,
     alligator_tasks.canceled_at, alligator_tasks.progress, alligator_tasks.progress_message
 FROM alligator_tasks

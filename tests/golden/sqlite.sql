@@ -89,7 +89,8 @@ select t.id, t.queue, t.func, t.priority, t.attempts - json_extract(d.value, '$.
        t.crashes, t.created_at, t.run_at,
        coalesce(((julianday('now') - 2440587.5) * 86400.0) - json_extract(d.value, '$.age') -
            json_extract(d.value, '$.seconds'), t.started_at),
-       t.worker_id, t.unique_key, t.tags, t.lease,
+       t.worker_id, t.unique_key, t.tags,
+       case when json_extract(d.value, '$.status') <> 1 then t.lease end,
        json_extract(d.value, '$.status'), json_extract(d.value, '$.reason'), ((julianday('now') -
            2440587.5) * 86400.0) - json_extract(d.value, '$.age')
   from json_each(:rows) as d join alligator_tasks t on t.id = json_extract(d.value, '$.id') and
@@ -218,9 +219,9 @@ UPDATE alligator_queues SET paused_at=NULL WHERE alligator_queues.name = :queue 
 
 -- cancelable_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
-    alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.priority,
-    alligator_tasks.status, alligator_tasks.crashes, alligator_tasks.queue, alligator_tasks.func,
-    alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.expires_at,
+    alligator_tasks.expires_at, alligator_tasks.started_at, alligator_tasks.worker_id,
+    alligator_tasks.attempts, alligator_tasks.status, alligator_tasks.crashes,
+    alligator_tasks.lease, alligator_tasks.priority, alligator_tasks.queue, alligator_tasks.func,
     alligator_tasks.unique_key, alligator_tasks.tags, alligator_tasks.suspect,
     alligator_tasks.canceled_at, alligator_tasks.progress, alligator_tasks.progress_message,
     alligator_payloads.payload
@@ -253,9 +254,9 @@ DELETE FROM alligator_finished WHERE alligator_finished.id = :id;
 
 -- live_task
 SELECT alligator_tasks.id, alligator_tasks.run_at, alligator_tasks.created_at,
-    alligator_tasks.lease, alligator_tasks.attempts, alligator_tasks.priority,
-    alligator_tasks.status, alligator_tasks.crashes, alligator_tasks.queue, alligator_tasks.func,
-    alligator_tasks.worker_id, alligator_tasks.started_at, alligator_tasks.expires_at,
+    alligator_tasks.expires_at, alligator_tasks.started_at, alligator_tasks.worker_id,
+    alligator_tasks.attempts, alligator_tasks.status, alligator_tasks.crashes,
+    alligator_tasks.lease, alligator_tasks.priority, alligator_tasks.queue, alligator_tasks.func,
     alligator_tasks.unique_key, alligator_tasks.tags, alligator_tasks.suspect,
     alligator_tasks.canceled_at, alligator_tasks.progress, alligator_tasks.progress_message
 FROM alligator_tasks

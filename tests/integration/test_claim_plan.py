@@ -276,6 +276,22 @@ def test_an_acknowledgement(connection, mode):
     check_batch(Prepared(connection, "end", sql), values, mode)
 
 
+def test_an_acknowledgement_beside_a_long_history(connection, mode):
+    connection.execute(
+        f"""
+        insert into alligator_finished (id, run_at, created_at, finished_at, attempts, priority,
+                                        status, crashes, queue, func)
+        select gen_random_uuid(), now(), now(), now(), 1, 0, {SUCCESS}, 0, 'all', 'tests:f'
+          from generate_series(1, 20000)
+        """
+    )
+    rows = [Ended(task_id, lease, SUCCESS, None, 0) for task_id, lease in hold(connection)]
+    sql, values = statement(DIALECT.end(WORKER, rows))
+    plan = Prepared(connection, "end", sql).analyze(values, mode)
+    check(plan)
+    assert plan.visited("alligator_finished") == 0, plan
+
+
 def test_a_hand_back(connection, mode):
     rows = [PutBack(task_id, lease, WAITING, None, 1) for task_id, lease in hold(connection)]
     sql, values = statement(DIALECT.put_back(WORKER, rows))

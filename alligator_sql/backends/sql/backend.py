@@ -33,7 +33,7 @@ from . import copying, engines, joining, rescuing, schema
 from .connections import Connections
 from .dialects import Dialect, PutBack, Steps
 from .operations import Operations
-from .payloads import decode
+from .payloads import unpack
 from .postgresql import PostgreSQL
 from .records import Records
 from .settling import Settler
@@ -225,19 +225,26 @@ class SQLBackend(Backend):
 
     def _existing(self, message: Message, channel: str | None) -> Steps[Receipt]:
         """Find the task that kept ``message`` from being stored; it may end at any moment."""
-        tasks, payloads = self.names.table("tasks"), self.names.table("payloads")
+        tasks, payloads, finished = (
+            self.names.table(name) for name in ("tasks", "payloads", "finished")
+        )
         by_key = (
-            f"select t.id, p.payload from {tasks} t join {payloads} p on p.id = t.id "
+            f"select t.id, t.func, p.payload from {tasks} t join {payloads} p on p.id = t.id "
             "where t.queue = :queue and t.unique_key = :unique_key"
         )
-        by_id = f"select id, payload from {payloads} where id = :id"
+        by_id = (
+            "select p.id, coalesce(t.func, f.func), p.payload "
+            f"from {payloads} p left join {tasks} t on t.id = p.id "
+            f"left join {finished} f on f.id = p.id where p.id = :id"
+        )
         for _ in range(ENQUEUE_ATTEMPTS):
             rows = yield by_id, {"id": self._dialect.key(message.id)}
             if not rows and message.unique_key is not None:
                 rows = yield by_key, {"queue": message.queue, "unique_key": message.unique_key}
-            for task_id, payload in rows:
+            for task_id, func, payload in rows:
                 known = task_id if isinstance(task_id, UUID) else UUID(task_id)
-                return Receipt(known, duplicate=True, payload=decode(payload))
+                whole = unpack(payload, known, func or message.func)
+                return Receipt(known, duplicate=True, payload=whole)
             if (yield from self._dialect.enqueue([message], channel)):
                 return Receipt(message.id)
         raise StoreUnavailableError(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from ...ids import shown
 from ...messages import Message, Series
 from . import engines
 from .dialects import absolute, first_status, relative, tags_text
-from .payloads import encode
+from .payloads import pack
 from .tables import Names
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _payloads(series: Series, encoding: str) -> Iterator[bytes]:
     start = _smallint(2) + _length(16)
     yield _HEADER
     for task_id, payload in zip(series.ids, series.payloads, strict=True):
-        text = encode(payload).encode(encoding)
+        text = pack(payload, shown(task_id), series.model.func).encode(encoding)
         yield start
         yield task_id
         yield _length(len(text))

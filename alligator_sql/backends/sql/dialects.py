@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ...constants import CLAIMABLE, DELAYED, WAITING
 from ...messages import Claim, Message, Moment, Progress
-from .payloads import decode
+from .payloads import unpack
 
 T = TypeVar("T")
 Parameters = dict[str, Any]
@@ -156,7 +156,7 @@ def claim_of(row: Sequence[Any], task_id: UUID, worker: UUID) -> Claim:
         id=task_id,
         queue=queue,
         func=func,
-        payload=None if payload is None else decode(payload),
+        payload=None if payload is None else unpack(payload, task_id, func),
         lease=lease,
         worker=worker,
         attempts=attempts,

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from ...constants import CANCELED, RUNNING
 from ...messages import Payload
 from ..base import CANCELED_REASON
-from .payloads import decode
+from .payloads import unpack
 from .statements import Statements
 from .wakeups import Wakeups
 
@@ -27,7 +27,7 @@ class Operations:
         if row.status == RUNNING:
             connection.execute(self._statements.mark_canceled, {"task_id": task_id})
             self._wakeups.announce_due(connection, [row.queue])
-            return decode(row.payload)
+            return unpack(row.payload, task_id, row.func)
         ended = {
             column: getattr(row, column)
             for column in (
@@ -40,7 +40,7 @@ class Operations:
         )
         connection.execute(self._statements.delete_tasks, {"ids": [task_id]})
         self._wakeups.announce_end(connection, task_id)
-        return decode(row.payload)
+        return unpack(row.payload, task_id, row.func)
 
     def retry(self, connection: Connection, task_id: UUID) -> bool:
         """Let a failed or canceled task wait again, and return whether it does."""

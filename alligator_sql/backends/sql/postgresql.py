@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from ...clock import SYSTEM_CLOCK
-from ...constants import RUNNING
+from ...constants import RUNNING, SUCCESS
 from ...messages import Claim, Message, Progress
 from .dialects import (
     CLAIMABLE_SQL,
@@ -35,7 +35,7 @@ from .dialects import (
     tags_text,
 )
 from .marks import FRONT, MOST_PLACES, Mark, Marks
-from .payloads import encode
+from .payloads import encode, pack
 from .tables import Names
 
 CLOCK = "clock_timestamp()"
@@ -192,11 +192,12 @@ class PostgreSQL:
                        coalesce({{now}} - make_interval(secs => (cast(:ages as float8[]))[place]
                                                       + (cast(:seconds as float8[]))[place]),
                                 started_at),
-                       worker_id, unique_key, tags, lease,
+                       worker_id, unique_key, tags,
+                       case when (cast(:statuses as smallint[]))[place] <> {SUCCESS} then lease end,
                        (cast(:statuses as smallint[]))[place], (cast(:reasons as text[]))[place],
                        {{now}} - make_interval(secs => (cast(:ages as float8[]))[place])
                   from gone
-                on conflict do nothing
+                 where (select f.id from {finished} f where f.id = gone.id) is null
             )
             select id from gone
         """
@@ -263,7 +264,9 @@ class PostgreSQL:
                 "funcs": texts(message.func for message in messages),
                 "unique_keys": texts(message.unique_key for message in messages),
                 "tags": texts(tags_text(message) for message in messages),
-                "payloads": texts(encode(message.payload) for message in messages),
+                "payloads": texts(
+                    pack(message.payload, message.id, message.func) for message in messages
+                ),
                 "channel": channel,
             },
         )

@@ -21,7 +21,7 @@ from ...outcomes import (
 )
 from ..base import CANCELED_REASON
 from .dialects import Dialect, Ended, PutBack, Statement, Steps
-from .payloads import encode
+from .payloads import pack
 from .statements import Statements
 from .steps import drive, on_sqlalchemy
 
@@ -118,7 +118,10 @@ class Settler:
                 self.write_error(connection, claim.id, claim.lease, claim.attempts, outcome.failure)
                 connection.execute(
                     self._statements.rewrite_payload,
-                    {"task_id": claim.id, "new_payload": encode(outcome.payload)},
+                    {
+                        "task_id": claim.id,
+                        "new_payload": pack(outcome.payload, claim.id, claim.func),
+                    },
                 )
 
     def write_error(

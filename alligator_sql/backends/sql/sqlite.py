@@ -6,7 +6,7 @@ from functools import partial
 from typing import ClassVar
 from uuid import UUID
 
-from ...constants import RUNNING
+from ...constants import RUNNING, SUCCESS
 from ...messages import Claim, Message, Progress
 from .dialects import (
     CLAIMABLE_SQL,
@@ -21,7 +21,7 @@ from .dialects import (
     relative,
     tags_text,
 )
-from .payloads import encode
+from .payloads import encode, pack
 from .tables import Names
 
 
@@ -101,7 +101,8 @@ class SQLite:
             select t.id, t.queue, t.func, t.priority, t.attempts - {d("refund")},
                    t.crashes, t.created_at, t.run_at,
                    coalesce({now} - {d("age")} - {d("seconds")}, t.started_at),
-                   t.worker_id, t.unique_key, t.tags, t.lease,
+                   t.worker_id, t.unique_key, t.tags,
+                   case when {d("status")} <> {SUCCESS} then t.lease end,
                    {d("status")}, {d("reason")}, {now} - {d("age")}
               from json_each(:rows) as d {fence}
             on conflict do nothing
@@ -164,7 +165,7 @@ class SQLite:
                     "func": message.func,
                     "unique_key": message.unique_key,
                     "tags": tags_text(message),
-                    "payload": encode(message.payload),
+                    "payload": pack(message.payload, message.id, message.func),
                 }
                 for message in messages
             ]

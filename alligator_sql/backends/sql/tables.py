@@ -131,16 +131,17 @@ def build(names: Names) -> Tables:
         Column("id", Uuid, primary_key=True),
         Column("run_at", Timestamp, nullable=False),
         Column("created_at", Timestamp, nullable=False),
-        Column("lease", BigInteger, nullable=False, server_default="0"),
+        Column("expires_at", Timestamp),
+        # What a claim changes stands together: of the row only that goes into the log.
+        Column("started_at", Timestamp),
+        Column("worker_id", Uuid),
         Column("attempts", Integer, nullable=False, server_default="0"),
-        Column("priority", SmallInteger, nullable=False, server_default="0"),
         Column("status", SmallInteger, nullable=False, server_default="0"),
         Column("crashes", SmallInteger, nullable=False, server_default="0"),
+        Column("lease", BigInteger, nullable=False, server_default="0"),
+        Column("priority", SmallInteger, nullable=False, server_default="0"),
         Column("queue", Text, nullable=False),
         Column("func", Text, nullable=False),
-        Column("worker_id", Uuid),
-        Column("started_at", Timestamp),
-        Column("expires_at", Timestamp),
         Column("unique_key", Text),
         Column("tags", Text),
         # Its worker died, and nobody knows whether the task had begun.
@@ -191,7 +192,8 @@ def build(names: Names) -> Tables:
         Column("unique_key", Text),
         Column("tags", Text),
         Column("reason", Text),
-        # Null where a release wrote the row that did not keep it.
+        # Null for successes, which are not tried again, and where a release wrote the row that
+        # did not keep it.
         Column("lease", BigInteger),
         CheckConstraint("status in (1, 2, 5)", name=f"{prefix}finished_status"),
     )
