@@ -36,8 +36,6 @@ from .runners.base import Done, Runner, is_stuck
 
 logger = logging.getLogger(__name__)
 
-FLUSH_SIZE = 200
-"""Outcomes that are sent without waiting for more."""
 FLUSH_AFTER = 0.01
 """Seconds after which outcomes are sent, however few."""
 STALLED_AFTER = 1.0
@@ -177,7 +175,7 @@ class Consumer:
 
     def _done(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
         self._ended.append((claim, outcome, seconds, time.monotonic()))
-        if not self._runner.waiting or len(self._ended) >= FLUSH_SIZE:
+        if not self._runner.waiting or len(self._ended) >= self._prefetch.low_water:
             self._stir()
 
     # The loop
@@ -246,16 +244,22 @@ class Consumer:
         self._wait(time.monotonic())
 
     def _collect(self) -> None:
+        if not self._ended:
+            return
+        self._progress = time.monotonic()
+        present, tasks, total = self._lease.worker, 0, 0.0
         while self._ended:
             claim, outcome, seconds, ended = self._ended.popleft()
             self._held -= 1
-            self._progress = time.monotonic()
-            if claim.worker != self._lease.worker:
+            if claim.worker != present:
                 self._finished(claim, Released())  # whoever holds it now says what became of it
                 continue
-            self._prefetch.observe(seconds)
+            tasks += 1
+            total += seconds
             self._settle(Settlement(claim, outcome, seconds, ended))
             self._finished(claim, outcome)
+        if tasks:
+            self._prefetch.observe(total / tasks, tasks)
             self._dry = False  # it may come back at once, or have enqueued others
             if self._burst:
                 self._next_look = self._progress
@@ -313,7 +317,7 @@ class Consumer:
             return False
         return (
             self._held == 0
-            or len(self._settlements) >= FLUSH_SIZE
+            or len(self._settlements) >= self._prefetch.low_water
             or now - self._oldest >= FLUSH_AFTER
         )
 
@@ -326,17 +330,20 @@ class Consumer:
             self._backend.ack(settlements)
             self._settled(settlements)
             return
-        self._woken = False
-        next_due = self._next_due()
+        woken, self._woken = self._woken, False
+        looks_ahead = not self._burst and self._polling.upcoming >= LOOK_AHEAD_FROM
+        # What has just been announced must not wait for the answer to this.
+        next_due = self._next_due() if looks_ahead and not woken else math.inf
         begins = self._held - self._stuck + wanted <= self._slots
         claims = self._backend.claim(
             self._queues, wanted, self._lease.worker, settlements,
             thorough=self._burst, begins=begins,
         )  # fmt: skip
         self._settled(settlements)
-        self._known |= {claim.id: claim.worker for claim in claims}
-        # What was canceled may have been tried again; a new cancellation is found anew.
-        self._canceled.difference_update([claim.id for claim in claims])
+        self._known.update([(claim.id, claim.worker) for claim in claims])
+        if self._canceled:
+            # What was canceled may have been tried again; a new cancellation is found anew.
+            self._canceled.difference_update([claim.id for claim in claims])
         self._held += len(claims)
         self._claimed += len(claims)
         self._dry = not claims
@@ -345,7 +352,7 @@ class Consumer:
             self._progress = now
             self._polling.active()
             self._submit(claims)
-        if len(claims) == wanted:
+        if len(claims) == wanted or (woken and looks_ahead and not claims):
             self._next_look = now
         else:
             pause = self._polling.pause(listening=self._listening())
@@ -374,10 +381,11 @@ class Consumer:
         self._runner.submit([claim for claim in begin if claim.id in held])
 
     def _settled(self, settlements: list[Settlement]) -> None:
-        settled = {settlement.claim.id for settlement in settlements}
+        settled = [settlement.claim.id for settlement in settlements]
         for task_id in settled:
             self._known.pop(task_id, None)
-        self._canceled -= settled
+        if self._canceled:
+            self._canceled.difference_update(settled)
         self._settlements = []
 
     def _hand_back_lost_claims(self) -> None:
@@ -387,12 +395,10 @@ class Consumer:
             logger.warning("handed back %d tasks whose claim was lost on the way", len(lost))
 
     def _next_due(self) -> float:
-        """When the next task of the future is due, on our clock, if the pause may be long.
+        """When the next task of the future is due, on our clock.
 
         Asked before the claim: what becomes due between the two is claimed or known.
         """
-        if self._burst or self._polling.upcoming < LOOK_AHEAD_FROM:
-            return math.inf
         due = self._backend.due_in(self._queues)
         # A look that comes a moment early finds nothing.
         return math.inf if due is None else time.monotonic() + due + STORE_PRECISION

@@ -26,6 +26,7 @@ from ..options import check_queue
 from ..outcomes import Canceled, Failed, Outcome, Retry, Settlement, Succeeded
 from ..redaction import hide_password
 from .consumer import Consumer, Urgency
+from .interpreter import quick_turns
 from .polling import Polling
 from .runners.base import Done, Runner
 from .runners.loop import LoopRunner
@@ -64,8 +65,8 @@ class Worker:
         to_consume: The queues, most important first: a list, or names with commas. By
             default the queue of the gator.
         nap_time: Seconds between looks at an idle queue. The first looks come after a
-            quarter of it; while nothing comes the pause doubles, to 1 s, or to 5 s while
-            new tasks wake the worker.
+            quarter of it, or after a fortieth where new tasks wake the worker; while nothing
+            comes the pause doubles, to 1 s, or to 5 s while new tasks wake it.
         log_level: The level of ``worker.log``.
         concurrency: How many tasks run at the same time.
         executor: Where they run. ``"threads"``: each on a thread; so do coroutines, which
@@ -242,6 +243,7 @@ class Worker:
         self._interrupted_at = None
         self.starting()
         with (
+            quick_turns(),
             self._signal_handlers(),
             Lease(store, self.queues, self.lease, self._lease_lost, patient=True) as lease,
         ):
@@ -252,7 +254,7 @@ class Worker:
                 lease,
                 self.concurrency,
                 self._runner,
-                Polling(self.nap_time / 4),
+                Polling(self.nap_time / (40 if store.capabilities.wake else 4)),
                 self._finished,
                 self._give_up,
                 lambda: listener is not None and listener.healthy,

@@ -47,7 +47,7 @@ class OursJoined(Ours):
         from alligator_sql.backends.sql import engines
 
         super().__init__(dsn)
-        self._engine = engines.create(dsn)
+        self._engine = engines.create(dsn, limited=False)
 
     def enqueue_many(self, number: int, subject: str = tasks.SUBJECT) -> float:
         """Enqueue by ``gator.using(…).map`` over a generator."""

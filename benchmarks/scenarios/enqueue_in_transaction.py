@@ -34,7 +34,7 @@ def measure(store: Store, run: Run) -> list[Measurement]:
         closing(raw.connect(dsn)) as connection,
     ):
         gator.open()
-        engine = engines.create(dsn)
+        engine = engines.create(dsn, limited=False)
 
         def enqueue(joined: Any) -> float:
             view = gator.using(joined)

@@ -53,7 +53,7 @@ def alone(dsn: str, delay: int, number: int) -> None:
 
 def joined(dsn: str, delay: int, number: int) -> None:
     """Enqueue tasks, each in a transaction of the caller."""
-    engine = engines.create(dsn)
+    engine = engines.create(dsn, limited=False)
     with closing(Gator(engine=engine)) as gator:
         for each in range(number):
             with (

@@ -30,7 +30,8 @@ class _OnSQL(BackendConformance):
 
     def connect(self, backend: Backend) -> Connection:
         assert isinstance(backend, SQLBackend)
-        return backend.engine.connect()
+        level = "READ COMMITTED" if backend.engine.dialect.name == "postgresql" else "SERIALIZABLE"
+        return backend.engine.connect().execution_options(isolation_level=level)
 
 
 class TestSQLite(_OnSQL):

@@ -41,6 +41,26 @@ select id, id in (select id from kept),
             then cast(pg_notify(%(channel)s, '') as text) end
   from new;
 
+-- enqueue_one
+with kept as (
+    insert into alligator_payloads (id, payload) values (cast(%(id)s as uuid), %(payload)s)
+    on conflict do nothing
+    returning id
+)
+insert into alligator_tasks (id, queue, priority, run_at, created_at, expires_at, status,
+                     func, tags)
+select id, cast(%(queue)s as text), cast(%(priority)s as smallint),
+       greatest(now(), coalesce(to_timestamp(cast(%(run_at)s as float8)), now()
+                                + make_interval(secs => cast(%(delay)s as float8)))),
+       now(),
+       coalesce(to_timestamp(cast(%(expires_at)s as float8)), now()
+                + make_interval(secs => cast(%(expires_in)s as float8))),
+       cast(%(status)s as smallint), cast(%(func)s as text), cast(%(tags)s as text)
+  from kept
+on conflict do nothing
+returning id, case when cast(%(channel)s as text) is not null
+                   then cast(pg_notify(%(channel)s, '') as text) end;
+
 -- forget_again
 delete from alligator_tasks
  where id = any(cast(%(ids)s as uuid[])) and status + 0 in (0, 3, 4);
@@ -58,12 +78,12 @@ select queue, priority from found where priority is not null;
 
 -- claim
 with pick as materialized (
-    select x.id
+    select x.spot
       from unnest(cast(%(queues)s as text[]), cast(%(priorities)s as smallint[]),
                   cast(%(mark_run_ats)s as float8[]), cast(%(mark_ids)s as uuid[]))
            as m(queue, priority, run_at, id)
      cross join lateral (
-           select id from alligator_tasks
+           select ctid as spot from alligator_tasks
             where queue = m.queue and priority = m.priority and run_at <= now()
               and (run_at, id) >= (to_timestamp(m.run_at), m.id)
               and status in (0, 3, 4)
@@ -81,7 +101,7 @@ held as (
            worker_id = %(worker)s,
            started_at = case when cast(%(begins)s as boolean) and not suspect
                              then now() end
-     where id = any(array(select id from pick))
+     where ctid = any(array(select spot from pick))
     returning *
 )
 select id, queue, func, lease, attempts, crashes,

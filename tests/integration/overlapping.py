@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 from alligator_sql.backends.sql import SQLBackend
 from tests.helpers import PATIENCE, Background, wait_until
@@ -37,7 +37,11 @@ class Side:
         self.name = name
         if dsn.startswith("postgresql"):
             dsn += f"{'&' if '?' in dsn else '?'}application_name={name}"
-        self.backend = SQLBackend(dsn)
+            url = make_url(dsn).set(drivername="postgresql+psycopg")
+            # On an engine of the application everything is in a transaction that can be held.
+            self.backend = SQLBackend(engine=create_engine(url))
+        else:
+            self.backend = SQLBackend(dsn)
         self.backend.open()
         self._gate: _Gate | None = None
         event.listen(self.engine, "commit", self._before_commit)
@@ -105,6 +109,7 @@ class Overlapping:
     ) -> None:
         for side in (self.ours, self.theirs):
             side.backend.close()
+            side.engine.dispose()
 
     def run(
         self,

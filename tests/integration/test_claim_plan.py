@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import make_url
 
 from alligator_sql.backends.sql.dialects import Ended, Place, PutBack, in_order
+from alligator_sql.backends.sql.driver import PLAN_ONCE
 from alligator_sql.backends.sql.marks import FRONT, Mark
 from alligator_sql.backends.sql.postgresql import PostgreSQL
 from alligator_sql.backends.sql.sqlite import SQLite
@@ -179,7 +180,7 @@ def check(plan: Plan) -> None:
     """Refuse whatever reads more of the tasks than it has to."""
     for node in plan.scans("alligator_tasks"):
         by_id = by_primary_key(node)
-        assert by_id or node["Node Type"] in ("Index Scan", "Index Only Scan"), plan
+        assert by_id or node["Node Type"] in ("Index Scan", "Index Only Scan", "Tid Scan"), plan
     for kind in ("Hash", "Merge Join"):
         assert not plan.nodes(kind), plan
     for node in plan.nodes("Sort"):
@@ -210,6 +211,39 @@ def test_a_claim(connection, mode):
     # those it locks, those it updates, and no more
     assert plan.visited("alligator_tasks") <= 2 * BATCH + len(found), plan
     assert taken(connection) == (BATCH, 0)
+
+
+def test_a_claim_whose_plan_was_made_while_there_was_nothing(postgres_server):
+    """It is kept as long as the connection, so it must be good for ever."""
+    name = postgres_server.create_database(postgres_server.upgraded)
+    dsn = postgres_server.dsn(name)
+    sql, values = claim_from([(("all", 0), FRONT)])
+    with (
+        psycopg.connect(dsn) as connection,
+        psycopg.connect(dsn, autocommit=True) as other,
+    ):
+        for table in ("tasks", "payloads"):
+            other.execute(f"alter table alligator_{table} set (autovacuum_enabled = off)")
+        other.execute("analyze")
+        claim = Prepared(connection, "claim", sql)
+        connection.execute(PLAN_ONCE)
+        assert claim.analyze(values, "force_generic_plan").root["Actual Rows"] == 0
+        connection.commit()
+        other.execute(
+            "insert into alligator_workers (id, expires_at, started_at, pid, host, queues) "
+            "values (%s, now() + interval '1 day', now(), 1, 'here', '[]')",
+            (WORKER,),
+        )
+        fill(other, MANY)
+
+        connection.execute(PLAN_ONCE)
+        plan = claim.analyze(values, "force_generic_plan")
+        check(plan)
+        assert plan.root["Actual Rows"] == BATCH
+        assert plan.visited("alligator_tasks") <= 2 * BATCH + 1, plan
+        assert taken(connection) == (BATCH, 0)
+        connection.rollback()
+    postgres_server.drop_database(name)
 
 
 def test_a_claim_from_many_queues(connection, mode):

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, create_engine, event, make_url, text
 
 from alligator_sql import Gator, Task, Worker
 from alligator_sql.backends.sql import SQLBackend, schema
@@ -239,14 +239,26 @@ def far(cluster, proxy) -> Iterator[Gator]:
         yield gator
 
 
+@pytest.fixture
+def far_engine(cluster, proxy) -> Iterator[Gator]:
+    """A gator behind a network that fails, on an engine of the application: it uses transactions,
+    whose commits are events."""
+    url = make_url(cluster.dsn(proxy.port)).set(drivername="postgresql+psycopg")
+    engine = create_engine(url)
+    with closing(Gator(engine=engine)) as gator:
+        gator.open()
+        yield gator
+    engine.dispose()
+
+
 class TestLostAnswers:
     """The server commits, and the network loses what it answers."""
 
-    def test_to_the_commit_of_an_outcome(self, near, far, proxy):
+    def test_to_the_commit_of_an_outcome(self, near, far_engine, proxy):
         task = near.task(gates.gate, "once")
-        with working(far) as thread:
+        with working(far_engine) as thread:
             assert gates.current.entered.wait(PATIENCE)
-            self._lose_commit(far, proxy, thread, "select 1 from alligator_finished")
+            self._lose_commit(far_engine, proxy, thread, "select 1 from alligator_finished")
             gates.current.opened.set()
             self._recover(proxy, lambda: found(near, task).status_name == "success")
             near.task(gates.quick, "later")
@@ -254,9 +266,11 @@ class TestLostAnswers:
         assert gates.current.ran == ["once", "later"]
         assert (found(near, task).attempts, found(near, task).crashes) == (1, 0)
 
-    def test_to_the_commit_of_a_claim(self, near, far, proxy):
-        with working(far) as thread:
-            self._lose_commit(far, proxy, thread, "select 1 from alligator_tasks where status = 6")
+    def test_to_the_commit_of_a_claim(self, near, far_engine, proxy):
+        with working(far_engine) as thread:
+            self._lose_commit(
+                far_engine, proxy, thread, "select 1 from alligator_tasks where status = 6"
+            )
             task = near.task(gates.quick, "once")
             self._recover(proxy, lambda: found(near, task).status_name == "running")
             wait_until(lambda: found(near, task).status_name == "success")

@@ -2,7 +2,8 @@
 
 PostgreSQL keeps the plan of a prepared statement until the next ANALYZE. A worker or a
 producer that was there while the tables were empty would read all of them for each task,
-with the plan that was best then, once a hundred thousand tasks have come.
+with the plan that was best then, once a hundred thousand tasks have come. Only the claim keeps
+its plan, for which there is one way only; see test_claim_plan.
 """
 
 from typing import Any
@@ -22,18 +23,27 @@ PREPARED = """
     select coalesce(sum(generic_plans), 0) as generic, coalesce(sum(custom_plans), 0) as custom
       from pg_prepared_statements where statement like '%alligator_tasks%'
 """
+IS_CLAIM = "statement like '%with pick %'"
 
 
-def test_a_gators_own_statements_are_prepared_and_still_planned_each_time(postgres_dsn):
+def test_a_gators_own_statements_are_prepared_and_still_planned_each_time_but_for_claims(
+    postgres_dsn,
+):
     gator = Gator(postgres_dsn)
     for number in range(OFTEN):
         gator.task(tasks.echo, number)
     assert [gator.pop() for _ in range(OFTEN)] == list(range(OFTEN))
     with gator.backend.engine.connect() as connection:
-        generic, custom = connection.execute(text(PREPARED)).one()
+        generic, custom = connection.execute(text(f"{PREPARED} and not {IS_CLAIM}")).one()
+        assert generic == 0
+        assert custom > 0
+
+        generic, custom = connection.execute(text(f"{PREPARED} and {IS_CLAIM}")).one()
+        assert generic > 0
+        assert custom == 0
+        assert connection.scalar(text("show plan_cache_mode")) == "force_custom_plan"
+        assert connection.scalar(text("show enable_seqscan")) == "on"
     gator.close()
-    assert generic == 0
-    assert custom > 0
 
 
 def test_a_shared_engine_keeps_no_plan_of_ours_and_its_own_ways(postgres_dsn):

@@ -48,7 +48,7 @@ def definitions(dsn: str, *, without: str = "") -> list[tuple[str, str, str | No
 
 def create_all(dsn: str, names: Names) -> None:
     """Create what the package itself describes, without migrations."""
-    engine = engines.create(dsn)
+    engine = engines.create(dsn, limited=False)
     with engine.begin() as connection:
         if names.schema:
             connection.execute(text(f"create schema {names.schema}"))

@@ -89,7 +89,9 @@ class SQLStore:
 
     def complete(self, settlement: Settlement, *, commits: bool) -> bool:
         backend = self._processes[0]
-        with backend.engine.connect() as connection:
+        level = "READ COMMITTED" if backend.engine.dialect.name == "postgresql" else "SERIALIZABLE"
+        engine = backend.engine.execution_options(isolation_level=level)
+        with engine.connect() as connection:
             completed = backend.complete(settlement, connection)
             if commits:
                 connection.commit()

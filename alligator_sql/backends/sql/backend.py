@@ -31,15 +31,16 @@ from ..base import Backend
 from ..capabilities import Capabilities
 from . import copying, engines, joining, rescuing, schema
 from .connections import Connections
-from .dialects import Dialect, PutBack, Steps
+from .dialects import Dialect, PutBack, Steps, T
+from .driver import pipelined
 from .operations import Operations
 from .payloads import unpack
 from .postgresql import PostgreSQL
 from .records import Records
-from .settling import Settler
+from .settling import Settler, is_plain
 from .sqlite import SQLite
 from .statements import Statements
-from .steps import drive, on_sqlalchemy
+from .steps import alone, drive, drive_both
 from .tables import Names, build
 from .wakeups import Wakeups
 
@@ -116,7 +117,7 @@ class SQLBackend(Backend):
         if not self._is_sqlite:
             self.batch = copying.BATCH
         self._copier = copying.Copier(self.names)
-        self._settler = Settler(self._dialect, self._statements)
+        self._settler = Settler(self._dialect, self._statements, self._connections.executor)
         self._records = Records(self._statements)
         self._wakeups = Wakeups(self._connections, self.names, listen_url)
         self._operations = Operations(self._statements, self._wakeups)
@@ -129,7 +130,7 @@ class SQLBackend(Backend):
         """Connect and check the schema; on SQLite create it when it is missing."""
         if not self._ready:
             with self._connections.transaction() as connection:
-                drive(self._prepare(), on_sqlalchemy(connection))
+                self._drive(connection, self._prepare())
             self._ready = True
 
     def close(self) -> None:
@@ -157,20 +158,26 @@ class SQLBackend(Backend):
         with self._wakeups.dispensable(), self._connections.statement() as connection:
             yield connection
 
+    def _drive(self, connection: Connection, steps: Steps[T]) -> T:
+        return drive(steps, self._connections.executor(connection))
+
     # Enqueueing
 
     def enqueue(self, messages: Sequence[Message], connection: Any = None) -> list[Receipt]:
         """Store messages of one queue; with ``connection`` in its transaction."""
         if connection is not None:
             joined = joining.unscoped(connection)
-            steps = self._enqueue(messages, joined=joined)
+            steps = self._enqueue(messages, self._wakeups.channel(messages, joined))
             return joining.run(joined, steps, self._dialect.name)
         return self._connections.insist(partial(self._enqueue_alone, messages))
 
     def _enqueue_alone(self, messages: Sequence[Message], is_repeated: bool) -> list[Receipt]:
+        channel = self._wakeups.channel(messages)
         # One statement commits itself; SQLite needs two.
         with self._transaction() if self._is_sqlite else self._statement() as own:
-            receipts = drive(self._enqueue(messages, joined=None), on_sqlalchemy(own))
+            receipts = self._drive(own, self._enqueue(messages, None))
+            if channel is not None:
+                self._wakeups.announce_new(own, channel, messages[0].queue)
         return _without_own(messages, receipts) if is_repeated else receipts
 
     def enqueue_series(self, series: Series) -> int:
@@ -182,7 +189,7 @@ class SQLBackend(Backend):
     def _copy(self, series: Series, is_repeated: bool) -> int:
         # COPY knows no duplicates, and another attempt may find what the first has stored.
         if not is_repeated:
-            channel = self._wakeups.channel([series.model], None)
+            channel = self._wakeups.channel([series.model])
             try:
                 with self._transaction() as own:
                     self._copier.copy(own, series, channel)
@@ -197,22 +204,19 @@ class SQLBackend(Backend):
     async def aenqueue(self, messages: Sequence[Message], connection: Any) -> list[Receipt]:
         """Store messages of one queue in the transaction of an asynchronous connection."""
         joined = joining.unscoped(connection)
-        steps = self._enqueue(messages, joined=joined)
+        steps = self._enqueue(messages, self._wakeups.channel(messages, joined))
         return await joining.arun(joined, steps, self._dialect.name)
 
     def is_async(self, connection: Any) -> bool:
         """Whether ``connection`` needs :meth:`aenqueue`."""
         return joining.is_async(connection)
 
-    def _enqueue(self, messages: Sequence[Message], *, joined: Any) -> Steps[list[Receipt]]:
+    def _enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[list[Receipt]]:
         if not self._ready:
             yield from self._prepare()
             # SQLite's tables, when they were created just now, go if the caller rolls back.
             self._ready = not self._is_sqlite
-        channel = self._wakeups.channel(messages, joined)
         new = yield from self._dialect.enqueue(messages, channel)
-        if channel is not None and joined is None:
-            self._wakeups.notified(messages[0].queue)
         if len(messages) > 1:
             receipts = []
             for message in messages:
@@ -265,18 +269,30 @@ class SQLBackend(Backend):
         begins: bool = False,
     ) -> list[Claim]:
         """Acknowledge and claim in one transaction; SQLite always looks everywhere."""
+        steps = self._dialect.claim(queues, limit, worker, thorough=thorough, begins=begins)
+        if self._connections.can_pipeline and is_plain(settlements, worker):
+            return self._claim_in_one_trip(steps, worker, settlements)
         with self._transaction() as connection:
             if settlements:
                 self._settle(connection, settlements)
-            steps = self._dialect.claim(queues, limit, worker, thorough=thorough, begins=begins)
-            return drive(steps, on_sqlalchemy(connection))
+            return self._drive(connection, steps)
+
+    def _claim_in_one_trip(
+        self, steps: Steps[list[Claim]], worker: UUID, settlements: Sequence[Settlement]
+    ) -> list[Claim]:
+        with self._statement() as connection:
+            together = pipelined(connection, self._dialect.planned_once)
+            if not settlements:
+                return drive(steps, alone(together))
+            ends = self._settler.ends(worker, settlements)
+            applied, claims = drive_both(ends, steps, together)
+        self.report_stale(settlements, applied)
+        return claims
 
     def claim_one(self, queue: str, task_id: str, worker: UUID) -> Claim | None:
         """Hold one waiting task, which begins at once."""
         with self._transaction() as connection:
-            claims = drive(
-                self._dialect.claim_one(id_of(task_id), worker), on_sqlalchemy(connection)
-            )
+            claims = self._drive(connection, self._dialect.claim_one(id_of(task_id), worker))
         return claims[0] if claims else None
 
     def begin(self, claims: Sequence[Claim]) -> set[UUID]:
@@ -285,13 +301,21 @@ class SQLBackend(Backend):
         with self._transaction() as connection:
             for worker in sorted({claim.worker for claim in claims}):
                 batch = [claim for claim in claims if claim.worker == worker]
-                held |= drive(self._dialect.begin(worker, batch), on_sqlalchemy(connection))
+                held |= self._drive(connection, self._dialect.begin(worker, batch))
         return held
 
     def ack(self, settlements: Sequence[Settlement]) -> set[UUID]:
         """Persist outcomes."""
-        with self._transaction() as connection:
-            return self._settle(connection, settlements)
+        if not settlements:
+            return set()
+        worker = settlements[0].claim.worker
+        if not self._connections.can_pipeline or not is_plain(settlements, worker):
+            with self._transaction() as connection:
+                return self._settle(connection, settlements)
+        with self._statement() as connection:
+            applied = self._drive(connection, self._settler.ends(worker, settlements))
+        self.report_stale(settlements, applied)
+        return applied
 
     def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[UUID]:
         announce = partial(self._wakeups.announce_end, connection)
@@ -362,7 +386,6 @@ class SQLBackend(Backend):
         with self._transaction() as connection:
             rescued = rescuing.rescue(
                 connection,
-                self._dialect,
                 self._statements,
                 self._settler,
                 max_crashes,
@@ -467,12 +490,12 @@ class SQLBackend(Backend):
     def canceled(self, worker: UUID, held: Collection[UUID]) -> set[UUID]:
         """Return which of these tasks are marked."""
         with self._statement() as connection:
-            return drive(self._dialect.canceled(worker, held), on_sqlalchemy(connection))
+            return self._drive(connection, self._dialect.canceled(worker, held))
 
     def report(self, worker: UUID, progress: Mapping[UUID, Progress]) -> None:
         """Keep what running tasks say of their progress."""
         with self._transaction() as connection:
-            drive(self._dialect.report(worker, progress), on_sqlalchemy(connection))
+            self._drive(connection, self._dialect.report(worker, progress))
 
     def retry(self, queue: str, task_id: str) -> bool:
         """Let a failed or canceled task wait again."""

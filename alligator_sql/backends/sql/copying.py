@@ -8,21 +8,20 @@ is the same bytes for all. See ``docs/decisions/``.
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from ...ids import shown
 from ...messages import Message, Series
 from . import engines
 from .dialects import absolute, first_status, relative, tags_text
+from .driver import reported
 from .payloads import pack
 from .tables import Names
 
 if TYPE_CHECKING:
     import psycopg
-    from sqlalchemy.engine.interfaces import DBAPIModule
 
 BATCH = 5000
 """Tasks that are stored together at most. Each batch has its round trips and its commit, on which
@@ -87,7 +86,7 @@ class Copier:
         except psycopg.Error as error:
             if error.sqlstate in _REFUSALS:
                 raise RefusedError(str(error)) from error
-            raise _known(error, connection, driver) from error
+            raise reported(connection, error) from error
 
     def _copy(self, driver: "psycopg.Connection[Any]", series: Series, channel: str | None) -> None:
         from psycopg.rows import tuple_row
@@ -152,20 +151,3 @@ def _payloads(series: Series, encoding: str) -> Iterator[bytes]:
 
 def _field(value: bytes | None) -> bytes:
     return _NULL if value is None else _length(len(value)) + value
-
-
-def _known(error: "psycopg.Error", connection: Connection, driver: Any) -> Exception:
-    """Return ``error`` as SQLAlchemy would have raised it."""
-    import psycopg
-
-    is_lost = connection.dialect.is_disconnect(cast("DBAPIModule.Error", error), driver, None)
-    if is_lost:
-        connection.invalidate(error)
-    return DBAPIError.instance(
-        "copy",
-        None,
-        error,
-        psycopg.Error,
-        connection_invalidated=is_lost,
-        dialect=connection.dialect,
-    )

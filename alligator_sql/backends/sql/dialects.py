@@ -7,7 +7,7 @@ driver connection of the caller, and on asynchronous ones.
 """
 
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -19,6 +19,9 @@ T = TypeVar("T")
 Parameters = dict[str, Any]
 Statement = tuple[str, Parameters]
 Rows = Sequence[Sequence[Any]]
+Execute = Callable[[str, Parameters], Rows]
+ExecuteTogether = Callable[[Sequence[Statement]], Sequence[Rows]]
+"""Executes statements that do not depend on each other in one transaction."""
 Steps = Generator[Statement, Rows, T]
 """Yields statements, is sent their rows, returns what came of it."""
 
@@ -65,6 +68,8 @@ class Dialect(Protocol):
 
     name: ClassVar[str]
     now: ClassVar[str]
+    planned_once: frozenset[str]
+    """Statements whose plan may be kept, because there is only one way to each row."""
 
     def later(self, parameter: str) -> str:
         """Return the SQL for now plus the seconds in ``parameter``."""

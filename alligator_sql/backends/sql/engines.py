@@ -48,7 +48,8 @@ def create(conn_string: str, *, limited: bool = True) -> Engine:
 
     Args:
         conn_string: Where the database is.
-        limited: Whether statements get the deadlines of :mod:`.sessions`; migrations have none.
+        limited: Whether statements commit themselves and get the deadlines of :mod:`.sessions`;
+            migrations do not.
 
     Raises:
         UnknownBackendError: The driver is not installed or another than ours, or the string
@@ -124,10 +125,18 @@ def _postgresql(url: URL, *, limited: bool) -> Engine:
         connect_args["target_session_attrs"] = "read-write"  # else the first that answers will do
     for name in connect_args.keys() & url.query.keys():
         del connect_args[name]
-    engine = create_engine(url, connect_args=connect_args, hide_parameters=True)
+    if not limited:
+        return create_engine(url, connect_args=connect_args, hide_parameters=True)
+    # To switch a connection back and forth takes longer than most of our statements.
+    engine = create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        connect_args=connect_args,
+        hide_parameters=True,
+    )
     event.listen(engine, "handle_error", _leave_standby)
-    if limited:
-        _limit(engine)
+    _limit(engine)
     return engine
 
 
@@ -158,9 +167,13 @@ def _limit(engine: Engine) -> None:
             raise DisconnectionError("the server has closed the connection meanwhile")
 
 
+def leads_to_standby(error: BaseException | None) -> bool:
+    """Whether a connection leads to what is a standby now, after a failover."""
+    return getattr(error, "sqlstate", None) == READ_ONLY
+
+
 def _leave_standby(context: ExceptionContext) -> None:
-    """After a failover the connections may lead to what is a standby now: make new ones."""
-    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+    if leads_to_standby(context.original_exception):
         context.is_disconnect = True
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import TwoPhaseTransaction
 
 from ...exceptions import Unsupported
 from .dialects import Steps
+from .driver import on_joined_driver
 from .engines import begun, replanned
 from .steps import adrive, drive, on_async_psycopg, on_psycopg, on_sqlalchemy, on_sqlite3
 
@@ -92,6 +93,9 @@ def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = Fa
             joined.exec_driver_sql(BEGIN)
     elif begun_only:
         _check_begun(joined.connection.driver_connection)
+    quick = on_joined_driver(joined)
+    if quick is not None:
+        return drive(steps, quick)
     with replanned(joined):
         return drive(steps, on_sqlalchemy(joined))
 

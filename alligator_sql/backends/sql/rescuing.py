@@ -13,15 +13,13 @@ from sqlalchemy import Connection, Row
 
 from ...constants import FAILED, WAITING
 from ..base import QUARANTINED, quarantined
-from .dialects import Dialect, Ended, PutBack
+from .dialects import Ended, PutBack
 from .settling import Settler
 from .statements import Statements
-from .steps import drive, on_sqlalchemy
 
 
 def rescue(
     connection: Connection,
-    dialect: Dialect,
     statements: Statements,
     settler: Settler,
     max_crashes: int,
@@ -52,7 +50,7 @@ def rescue(
             settler.put_back(connection, worker, back, announce)
         if poison:
             ends = [Ended(one.id, one.lease, FAILED, QUARANTINED, 0) for one in poison]
-            drive(dialect.end(worker, ends), on_sqlalchemy(connection))
+            settler.end(connection, worker, ends)
         for one in poison:
             known = dead.get(worker)
             host, pid = (None, None) if known is None else (known.host, known.pid)

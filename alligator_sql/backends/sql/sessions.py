@@ -99,7 +99,6 @@ def prepare(session: Session) -> bool:
     transaction pooler the server process changes with each transaction: settings would go to
     the sessions of others, so there the role has to have them.
     """
-    session.autocommit = True
     is_direct = _value(session, _SERVER_PROCESS) == session.info.backend_pid
     if is_direct:
         names, unset, wanted = (list(column) for column in zip(*SETTINGS, strict=True))
@@ -108,7 +107,6 @@ def prepare(session: Session) -> bool:
         session.prepare_threshold = None  # what one server process has prepared others do not know
     timeout = _value(session, _TIMEOUT)
     session.patience = (timeout or STATEMENT_TIMEOUT) + MARGIN
-    session.autocommit = False
     return bool(timeout)
 
 

@@ -20,10 +20,10 @@ from ...outcomes import (
     Succeeded,
 )
 from ..base import CANCELED_REASON
-from .dialects import Dialect, Ended, PutBack, Statement, Steps
+from .dialects import Dialect, Ended, Execute, PutBack, Statement, Steps
 from .payloads import pack
 from .statements import Statements
-from .steps import drive, on_sqlalchemy
+from .steps import drive
 
 ENDS = (Succeeded, Failed, Canceled)
 
@@ -31,9 +31,15 @@ ENDS = (Succeeded, Failed, Canceled)
 class Settler:
     """Writes batches of outcomes, fenced, on a connection inside a transaction."""
 
-    def __init__(self, dialect: Dialect, statements: Statements) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        statements: Statements,
+        executor: Callable[[Connection], Execute],
+    ) -> None:
         self._dialect = dialect
         self._statements = statements
+        self._executor = executor
 
     def settle(
         self,
@@ -45,7 +51,7 @@ class Settler:
 
         ``announce`` is called with the ids of ended tasks that somebody may wait for.
         """
-        execute = on_sqlalchemy(connection)
+        execute = self._executor(connection)
         batches: defaultdict[UUID, list[Settlement]] = defaultdict(list)
         for settlement in settlements:
             batches[settlement.claim.worker].append(settlement)
@@ -62,6 +68,14 @@ class Settler:
                 self._write_details(connection, settlement, announce)
         return applied
 
+    def ends(self, worker: UUID, settlements: Sequence[Settlement]) -> Steps[set[UUID]]:
+        """Persist what :func:`is_plain`, and return the ids whose fence held."""
+        return self._dialect.end(worker, [_ended(one) for one in settlements])
+
+    def end(self, connection: Connection, worker: UUID, rows: Sequence[Ended]) -> set[UUID]:
+        """End tasks of ``worker``, and return the ids whose fence held."""
+        return drive(self._dialect.end(worker, rows), self._executor(connection))
+
     def put_back(
         self,
         connection: Connection,
@@ -75,7 +89,7 @@ class Settler:
         them, so whatever it has left is canceled, or the fence keeps it. A cancellation that
         is about to be committed is waited for by the first statement, and seen by the second.
         """
-        execute = on_sqlalchemy(connection)
+        execute = self._executor(connection)
         applied = drive(self._dialect.put_back(worker, rows), execute)
         left = [
             Ended(row.id, row.lease, CANCELED, CANCELED_REASON, row.refund, row.age, row.seconds)
@@ -109,7 +123,7 @@ class Settler:
         claim, outcome = settlement.claim, settlement.outcome
         match outcome:
             case Succeeded() if outcome.kept:
-                on_sqlalchemy(connection)(*self._result(claim.id, outcome))
+                self._executor(connection)(*self._result(claim.id, outcome))
                 announce(claim.id)
             case Failed() | Canceled():
                 self.write_error(connection, claim.id, claim.lease, claim.attempts, outcome.failure)
@@ -139,6 +153,14 @@ class Settler:
                 "traceback": failure.traceback,
             },
         )
+
+
+def is_plain(settlements: Sequence[Settlement], worker: UUID) -> bool:
+    """Whether these are successes of ``worker`` with nothing to keep: one statement ends them."""
+    return all(
+        isinstance(one.outcome, Succeeded) and not one.outcome.kept and one.claim.worker == worker
+        for one in settlements
+    )
 
 
 def _ended(settlement: Settlement) -> Ended:

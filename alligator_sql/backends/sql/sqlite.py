@@ -33,6 +33,7 @@ class SQLite:
     """
 
     name: ClassVar[str] = "sqlite"
+    planned_once = frozenset[str]()
     now: ClassVar[str] = "((julianday('now') - 2440587.5) * 86400.0)"
 
     def __init__(self, names: Names) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Connection, TextClause, text
 
-from .dialects import Parameters, Rows, Steps
+from .dialects import Execute, ExecuteTogether, Parameters, Rows, Steps
 
 if TYPE_CHECKING:
     import sqlite3
@@ -14,16 +14,40 @@ if TYPE_CHECKING:
     import psycopg
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
-def drive(steps: Steps[T], execute: Callable[[str, Parameters], Rows]) -> T:
-    """Run ``steps`` with ``execute`` and return what they return."""
+def drive(steps: Steps[T], execute: Execute, rows: Rows | None = None) -> T:
+    """Run ``steps`` with ``execute`` and return what they return.
+
+    Steps that have yielded a statement already go on with its ``rows``.
+    """
     try:
-        statement = next(steps)
         while True:
-            statement = steps.send(execute(*statement))
+            rows = execute(*steps.send(rows))  # type: ignore[arg-type]
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+
+
+def drive_both(one: Steps[T], other: Steps[U], together: ExecuteTogether) -> tuple[T, U]:
+    """Run ``one`` and ``other``, whose first statements are executed together."""
+    execute = alone(together)
+    first = next(one)
+    try:
+        second = next(other)
+    except StopIteration as stop:
+        return drive(one, execute, execute(*first)), stop.value
+    rows = together([first, second])
+    return drive(one, execute, rows[0]), drive(other, execute, rows[1])
+
+
+def alone(together: ExecuteTogether) -> Execute:
+    """Return what executes one statement."""
+
+    def execute(sql: str, parameters: Parameters) -> Rows:
+        return together([(sql, parameters)])[0]
+
+    return execute
 
 
 async def adrive(steps: Steps[T], execute: Callable[[str, Parameters], Awaitable[Rows]]) -> T:
@@ -36,7 +60,7 @@ async def adrive(steps: Steps[T], execute: Callable[[str, Parameters], Awaitable
         return stop.value  # type: ignore[no-any-return]
 
 
-def on_sqlalchemy(connection: Connection) -> Callable[[str, Parameters], Rows]:
+def on_sqlalchemy(connection: Connection) -> Execute:
     """Return what executes on a SQLAlchemy connection."""
 
     def execute(sql: str, parameters: Parameters) -> Rows:
@@ -46,13 +70,13 @@ def on_sqlalchemy(connection: Connection) -> Callable[[str, Parameters], Rows]:
     return execute
 
 
-def on_psycopg(connection: "psycopg.Connection[Any]") -> Callable[[str, Parameters], Rows]:
+def on_psycopg(connection: "psycopg.Connection[Any]") -> Execute:
     """Return what executes on a psycopg connection, whatever its row factory is."""
     from psycopg.rows import tuple_row
 
     def execute(sql: str, parameters: Parameters) -> Rows:
         with connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(_psycopg_sql(sql), parameters, prepare=False)  # see engines.replanned()
+            cursor.execute(psycopg_sql(sql), parameters, prepare=False)  # see engines.replanned()
             return cursor.fetchall() if cursor.description else []
 
     return execute
@@ -66,13 +90,13 @@ def on_async_psycopg(
 
     async def execute(sql: str, parameters: Parameters) -> Rows:
         async with connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(_psycopg_sql(sql), parameters, prepare=False)
+            await cursor.execute(psycopg_sql(sql), parameters, prepare=False)
             return await cursor.fetchall() if cursor.description else []
 
     return execute
 
 
-def on_sqlite3(connection: "sqlite3.Connection") -> Callable[[str, Parameters], Rows]:
+def on_sqlite3(connection: "sqlite3.Connection") -> Execute:
     """Return what executes on a sqlite3 connection, whatever its row factory is."""
 
     def execute(sql: str, parameters: Parameters) -> Rows:
@@ -89,6 +113,7 @@ def _clause(sql: str) -> TextClause:
 
 
 @cache
-def _psycopg_sql(sql: str) -> bytes:
+def psycopg_sql(sql: str) -> bytes:
+    """Return ``sql`` with its parameters as psycopg writes them."""
     dialect = URL.create("postgresql+psycopg").get_dialect()()
     return str(text(sql).compile(dialect=dialect)).encode()

@@ -20,7 +20,7 @@ from .troubles import is_mute, translated
 
 logger = logging.getLogger(__name__)
 
-NOTIFY_INTERVAL = 0.01
+NOTIFY_INTERVAL = 0.005
 """Seconds between two notifications of one queue by one process, outside of transactions
 of the caller. A worker that was just woken soon looks again by itself."""
 NOTIFY_HORIZON = 5.0
@@ -56,7 +56,7 @@ class Wakeups:
         self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
         at_fork(in_child=self._in_child)
 
-    def channel(self, messages: Sequence[Message], joined: Any) -> str | None:
+    def channel(self, messages: Sequence[Message], joined: Any = None) -> str | None:
         """Return the channel to notify about ``messages``, or None when nobody is to be woken.
 
         ``joined`` is the connection of the caller whose transaction stores them, if any.
@@ -71,6 +71,16 @@ class Wakeups:
             last = self._notified.get(queue, float("-inf"))
             wanted = soon and time.monotonic() - last >= NOTIFY_INTERVAL
         return channel_of(self._names, queue) if wanted else None
+
+    def announce_new(self, connection: Connection, channel: str, queue: str) -> None:
+        """Tell the workers of ``queue`` of tasks that ``connection`` has committed just now.
+
+        PostgreSQL commits notifying transactions one after the other. One that has written
+        nothing waits for no disk, and so holds up nobody.
+        """
+        notify = self._connections.executor(connection)
+        notify("select cast(pg_notify(:channel, '') as text)", {"channel": channel})
+        self.notified(queue)
 
     def notified(self, queue: str) -> None:
         """Note that a notification for ``queue`` is committed: the next one may wait a moment."""

@@ -1,0 +1,122 @@
+"""Our statements on the driver's own connection, below SQLAlchemy.
+
+SQLAlchemy needs longer to execute a statement of ours than psycopg needs to send it and to
+read its rows. So statements of the hot path, which are text anyway, go past it.
+"""
+
+import sys
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from .dialects import Execute, ExecuteTogether, Parameters, Rows, Statement
+from .engines import begun, leads_to_standby
+from .steps import on_psycopg, on_sqlite3, psycopg_sql
+
+PLAN_ONCE = """
+    select set_config('plan_cache_mode', 'force_generic_plan', true),
+           set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true)
+"""
+"""Lets PostgreSQL keep the plan of a statement, until the end of the transaction.
+
+To plan a claim takes it three times as long as to carry it out for a few tasks. The tables may have
+been empty when it made the plan: then, without this, it would read and sort all of them.
+"""
+
+
+def on_driver(connection: Connection) -> Execute:
+    """Return what executes on the driver's connection below ``connection``, which is ours."""
+    driver: Any = connection.connection.driver_connection
+    is_sqlite = connection.dialect.name == "sqlite"
+    return _reporting(connection, on_sqlite3(driver) if is_sqlite else _on_session(driver))
+
+
+def on_joined_driver(connection: Connection) -> Execute | None:
+    """Return what executes on psycopg below ``connection`` of an application.
+
+    None when somebody would miss our statements: who listens to SQLAlchemy's, or reads its log.
+    Then, and with all other drivers, they go by SQLAlchemy.
+    """
+    psycopg = sys.modules.get("psycopg")
+    driver: Any = connection.connection.driver_connection
+    events = connection.dispatch
+    is_watched = events.before_cursor_execute or events.after_cursor_execute
+    if (
+        psycopg is None
+        or not isinstance(driver, psycopg.Connection)
+        or is_watched
+        or connection.engine.echo
+    ):
+        return None
+    begun(connection)
+    return _reporting(connection, on_psycopg(driver))
+
+
+def _reporting(connection: Connection, execute: Execute) -> Execute:
+    """Let ``execute`` raise what SQLAlchemy would raise."""
+    error_class = connection.dialect.loaded_dbapi.Error
+
+    def reporting(sql: str, parameters: Parameters) -> Rows:
+        try:
+            return execute(sql, parameters)
+        except error_class as error:
+            raise reported(connection, error) from error
+
+    return reporting
+
+
+def pipelined(connection: Connection, planned_once: Collection[str]) -> ExecuteTogether:
+    """Return what executes statements on ``connection`` of PostgreSQL in one round trip.
+
+    They are one transaction, without a BEGIN and a COMMIT that would be round trips, too. After
+    each of those the thread that talks to the store waits for its turn among the others.
+    """
+    session: Any = connection.connection.driver_connection
+    keeps_plans = session.prepare_threshold is not None
+
+    def execute(statements: Sequence[Statement]) -> list[Rows]:
+        try:
+            with session.pipeline():
+                cursors = []
+                for sql, parameters in statements:
+                    if sql in planned_once and keeps_plans:
+                        session.execute(PLAN_ONCE)
+                    cursors.append(session.execute(psycopg_sql(sql), parameters))
+            return [cursor.fetchall() for cursor in cursors]
+        except session.Error as error:
+            raise reported(connection, error) from error
+        except IndexError as error:  # the driver's, when the commit itself is refused
+            session.close()
+            refused = session.OperationalError("the commit was refused")
+            raise reported(connection, refused) from error
+
+    return execute
+
+
+def _on_session(session: Any) -> Execute:
+    def execute(sql: str, parameters: Parameters) -> Rows:
+        cursor = session.execute(psycopg_sql(sql), parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    return execute
+
+
+def reported(connection: Connection, error: Any) -> BaseException:
+    """Return ``error`` as one of SQLAlchemy, and give up a connection that is lost."""
+    dialect = connection.dialect
+    driver: Any = connection.connection.driver_connection
+    is_lost = dialect.is_disconnect(error, driver, None) or leads_to_standby(error)
+    if is_lost:
+        connection.invalidate(error)
+    reported: BaseException = DBAPIError.instance(
+        "",
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=is_lost,
+        dialect=dialect,
+    )
+    return reported
