@@ -28,7 +28,7 @@ class _Sequence:
         with self._lock:
             first = max(now, self._next)
             self._next = first + number
-        return range(first, self._next)
+        return range(first, first + number)
 
 
 _sequence = _Sequence()

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alligator_sql.ids import id_of, new_id, new_ids, new_task_id, shown
+from alligator_sql.ids import _Sequence, id_of, new_id, new_ids, new_task_id, shown
 
 
 def test_they_grow_however_fast_they_are_made() -> None:
@@ -37,6 +37,25 @@ def test_threads_never_make_the_same() -> None:
         batches = list(pool.map(lambda _: [new_id() for _ in range(2000)], range(4)))
     assert all(batch == sorted(batch) for batch in batches)
     assert len({made for batch in batches for made in batch}) == 8000
+
+
+def test_who_comes_right_after_the_lock_changes_nothing() -> None:
+    sequence = _Sequence()
+    rivals: list[range] = []
+
+    class Lock:
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            if not rivals:
+                rivals.append(range(0))
+                rivals.append(sequence.take(2))
+
+    sequence._lock = Lock()  # type: ignore[assignment]
+    own = sequence.take(3)
+    assert len(own) == 3
+    assert not set(own) & set(rivals[1])
 
 
 def test_as_text_they_are_the_same() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from ...exceptions import QueueFull, StoreUnavailableError, Unsupported
 from . import engines
 from .dialects import Execute
-from .driver import on_driver
+from .driver import can_pipeline, on_driver
 from .steps import on_sqlalchemy
 from .troubles import is_full, is_passing, translated
 
@@ -34,6 +34,9 @@ class Connections:
         engine: The engine, of ours or of the application.
         owned: Whether it is ours, to close and to configure.
 
+    Attributes:
+        can_pipeline: Whether several statements may be sent in one round trip.
+
     Raises:
         Unsupported: Not an engine that tasks can be stored with.
     """
@@ -42,7 +45,8 @@ class Connections:
         self.engine = engine if owned else _checked(engine)
         self._owned = owned
         self._is_sqlite = engine.dialect.name == "sqlite"
-        self.can_pipeline = is_ready = owned and not self._is_sqlite
+        is_ready = owned and not self._is_sqlite
+        self.can_pipeline = is_ready and can_pipeline()
         self._autocommit = (
             engine if is_ready else engine.execution_options(isolation_level="AUTOCOMMIT")
         )

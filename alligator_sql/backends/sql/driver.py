@@ -51,10 +51,10 @@ def on_joined_driver(connection: Connection) -> Execute | None:
     ):
         return None
     begun(connection)
-    return _reporting(connection, on_psycopg(driver))
+    return _reporting(connection, on_psycopg(driver), is_ours=False)
 
 
-def _reporting(connection: Connection, execute: Execute) -> Execute:
+def _reporting(connection: Connection, execute: Execute, *, is_ours: bool = True) -> Execute:
     """Let ``execute`` raise what SQLAlchemy would raise."""
     error_class = connection.dialect.loaded_dbapi.Error
 
@@ -62,9 +62,16 @@ def _reporting(connection: Connection, execute: Execute) -> Execute:
         try:
             return execute(sql, parameters)
         except error_class as error:
-            raise reported(connection, error) from error
+            raise reported(connection, error, is_ours=is_ours) from error
 
     return reporting
+
+
+def can_pipeline() -> bool:
+    """Whether the client library of PostgreSQL can send statements without waiting: from 14 on."""
+    from psycopg import Pipeline
+
+    return Pipeline.is_supported()
 
 
 def pipelined(connection: Connection, planned_once: Collection[str]) -> ExecuteTogether:
@@ -103,11 +110,14 @@ def _on_session(session: Any) -> Execute:
     return execute
 
 
-def reported(connection: Connection, error: Any) -> BaseException:
-    """Return ``error`` as one of SQLAlchemy, and give up a connection that is lost."""
+def reported(connection: Connection, error: Any, *, is_ours: bool = True) -> BaseException:
+    """Return ``error`` as one of SQLAlchemy, and give up a connection that is lost.
+
+    One of ours is, too, when it leads to a standby by now.
+    """
     dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
-    is_lost = dialect.is_disconnect(error, driver, None) or leads_to_standby(error)
+    is_lost = dialect.is_disconnect(error, driver, None) or (is_ours and leads_to_standby(error))
     if is_lost:
         connection.invalidate(error)
     reported: BaseException = DBAPIError.instance(
