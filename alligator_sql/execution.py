@@ -71,8 +71,8 @@ async def aperform(
             with context.current():
                 context.begin(task.task_id, task.timeout)
                 try:
-                    with context.stopped_by(coroutines.canceling()):
-                        value = await task.arun()
+                    context.stop_by(coroutines.canceling())
+                    value = await task.arun()
                 finally:
                     context.end()
         except BaseException as error:

@@ -36,6 +36,8 @@ from .runners.base import Done, Runner, is_stuck
 
 logger = logging.getLogger(__name__)
 
+FLUSH_SIZE = LARGEST_BATCH // 2
+"""Outcomes that are sent without waiting for more."""
 FLUSH_AFTER = 0.01
 """Seconds after which outcomes are sent, however few."""
 STALLED_AFTER = 1.0
@@ -116,6 +118,7 @@ class Consumer:
         self._next_stuck_look = 0.0
         self._oldest = 0.0
         self._stirred: SimpleQueue[None] = SimpleQueue()
+        self._plenty = False
         self._woken = False
         self._stopping = False
         self._dry = False
@@ -175,7 +178,9 @@ class Consumer:
 
     def _done(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
         self._ended.append((claim, outcome, seconds, time.monotonic()))
-        if not self._runner.waiting or len(self._ended) >= self._prefetch.low_water:
+        waiting = self._runner.waiting
+        if not waiting or (self._plenty and waiting <= self._prefetch.reserve):
+            self._plenty = False
             self._stir()
 
     # The loop
@@ -307,7 +312,7 @@ class Consumer:
             return 0
         if not self._lease.is_held:
             return 0
-        wanted = self._prefetch.wanted(self._held - self._stuck)
+        wanted = self._prefetch.wanted(self._held - self._stuck, at_hand=flush)
         if self._max_tasks:
             wanted = min(wanted, self._max_tasks - self._claimed)
         return min(wanted, LARGEST_BATCH)
@@ -317,7 +322,7 @@ class Consumer:
             return False
         return (
             self._held == 0
-            or len(self._settlements) >= self._prefetch.low_water
+            or len(self._settlements) >= FLUSH_SIZE
             or now - self._oldest >= FLUSH_AFTER
         )
 
@@ -359,6 +364,7 @@ class Consumer:
             self._next_look = min(now + pause, next_due)
 
     def _submit(self, claims: list[Claim]) -> None:
+        self._plenty = True
         suspects = [claim for claim in claims if claim.suspect]
         if suspects:
             claims = [claim for claim in claims if not claim.suspect]

@@ -22,12 +22,12 @@ class Prefetch:
 
     Attributes:
         target: How many tasks to hold, the running ones included.
-        low_water: How many have to end before it is worth to talk to the store. As many are
-            left then, and run while the store works.
+        reserve: How many are left to be started when it is time to claim more. They run while
+            the store works.
     """
 
     target: int
-    low_water: int
+    reserve: int
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
@@ -43,13 +43,19 @@ class Prefetch:
         """Note that no task has ended for ``seconds``."""
         self._learn(max(self._seconds, seconds))
 
-    def wanted(self, held: int) -> int:
-        """Return how many tasks to claim while ``held`` are held; 0 until it is worth it."""
+    def wanted(self, held: int, *, at_hand: bool = False) -> int:
+        """Return how many tasks to claim while ``held`` are held; 0 until it is worth it.
+
+        It is sooner when the store is ``at_hand``, because something is sent to it anyway.
+        """
         missing = self.target - held
-        return missing if held <= self._slots or missing >= self.low_water else 0
+        ahead = self.target - self._slots
+        worth = ahead // 8 if at_hand else ahead - self.reserve
+        return missing if held <= self._slots or missing >= max(1, worth) else 0
 
     def _learn(self, seconds: float) -> None:
         self._seconds = seconds
-        ahead = self._slots * HORIZON / max(seconds, 1e-6)
-        self.target = self._slots + int(max(0, min(ahead, LARGEST_BATCH - self._slots)))
-        self.low_water = (self.target + 1) // 2
+        most = max(LARGEST_BATCH, self._slots)
+        ahead = int(min(self._slots * HORIZON / max(seconds, 1e-6), most))
+        self.target = self._slots + ahead
+        self.reserve = ahead // 2

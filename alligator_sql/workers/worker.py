@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from inspect import iscoroutinefunction
 from types import FrameType
 from typing import Any
@@ -26,7 +27,7 @@ from ..options import check_queue
 from ..outcomes import Canceled, Failed, Outcome, Retry, Settlement, Succeeded
 from ..redaction import hide_password
 from .consumer import Consumer, Urgency
-from .interpreter import quick_turns
+from .interpreter import rare_collections
 from .polling import Polling
 from .runners.base import Done, Runner
 from .runners.loop import LoopRunner
@@ -243,7 +244,7 @@ class Worker:
         self._interrupted_at = None
         self.starting()
         with (
-            quick_turns(),
+            rare_collections(),
             self._signal_handlers(),
             Lease(store, self.queues, self.lease, self._lease_lost, patient=True) as lease,
         ):
@@ -321,7 +322,7 @@ class Worker:
     def _is_coroutine(self, claim: Claim) -> bool:
         try:
             with self.gator.policy.active():
-                return iscoroutinefunction(callables.resolve(claim.func))
+                return _is_coroutine_function(callables.resolve(claim.func))
         except BaseException:  # whoever runs it finds out, and says so; the loop must go on
             return False
 
@@ -437,6 +438,9 @@ class Worker:
             for number, handler in before.items():
                 if handler is not None:  # it was set from C, and is out of Python's reach
                     signal.signal(number, handler)
+
+
+_is_coroutine_function = lru_cache(maxsize=4096)(iscoroutinefunction)
 
 
 def _end(services: Sequence[Service]) -> None:

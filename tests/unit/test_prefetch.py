@@ -22,8 +22,8 @@ def test_the_first_task_is_all_that_is_known() -> None:
 
 
 def test_short_tasks_are_claimed_in_large_batches() -> None:
-    assert learned(1, 0.00001).target == LARGEST_BATCH
-    assert learned(8, 0.00001).target == LARGEST_BATCH
+    assert learned(1, 0.00001).wanted(1) == LARGEST_BATCH
+    assert learned(8, 0.00001).wanted(8) == LARGEST_BATCH
 
 
 def test_long_tasks_are_left_to_the_others() -> None:
@@ -48,6 +48,23 @@ def test_a_round_trip_must_be_worth_it() -> None:
     target = prefetch.target
     assert prefetch.wanted(target - 1) == 0
     assert prefetch.wanted(target // 2) >= target // 2
+    assert prefetch.wanted(prefetch.reserve + 1) == target - prefetch.reserve - 1
+
+
+def test_it_is_worth_it_sooner_when_something_is_sent_anyway() -> None:
+    prefetch = learned(1, 0.001)
+    target = prefetch.target
+    assert prefetch.wanted(target - target // 4) == 0
+    assert prefetch.wanted(target - target // 4, at_hand=True) == target // 4
+    assert prefetch.wanted(target - 1, at_hand=True) == 0
+
+
+def test_there_is_a_reserve_for_any_number_of_slots() -> None:
+    for slots, ahead in ((1, LARGEST_BATCH), (64, LARGEST_BATCH), (2000, 2000)):
+        prefetch = learned(slots, 0.0001)
+        assert prefetch.reserve == ahead // 2
+        assert prefetch.wanted(slots + prefetch.reserve) == ahead // 2
+    assert learned(8, 60.0).reserve == 0
 
 
 def test_a_free_slot_is_always_worth_it() -> None:
