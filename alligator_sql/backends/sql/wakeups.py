@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,8 @@ NOTIFY_HORIZON = 5.0
 MUTE_FOR = 60.0
 """Seconds without any notification after PostgreSQL had no room for one."""
 _RESULTS = "results"
+_notified: defaultdict[tuple[str, Names], dict[str, float]] = defaultdict(dict)
+"""When this process, with whichever gator, has notified of a queue of a database last."""
 
 
 class Wakeups:
@@ -51,7 +54,7 @@ class Wakeups:
         self._is_sqlite = connections.engine.dialect.name == "sqlite"
         self._own_channel = self._new_channel()
         self._direct = connections if listen_url is None else self._at(listen_url)
-        self._notified: dict[str, float] = {}
+        self._notified = _notified[str(connections.engine.url), names]
         self._mute_until = float("-inf")
         self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
         at_fork(in_child=self._in_child)
