@@ -197,7 +197,7 @@ def test_a_task_that_has_to_fail_must_not_succeed() -> None:
 @pytest.mark.slow
 def test_a_broken_fence_is_found(tmp_path) -> None:
     report = run(
-        "sqlite", tmp_path, seconds=10, seed=1, workers=3,
+        "sqlite", tmp_path, seconds=20, seed=1, workers=3,
         worker=("-m", "tests.chaos.unfenced"), faults=("freeze",), patience=5,
     )  # fmt: skip
     broken = {violation.invariant for violation in report.violations}

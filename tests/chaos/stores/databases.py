@@ -15,6 +15,7 @@ _TABLES: Final = (
     "create table chaos_effects (task text not null)",
 )
 """What the application of the tests has in the same database."""
+_INDEX: Final = "create index chaos_changes_of_a_task on chaos_changes (task, seq)"
 _CHANGES: Final = """
     select at, task, status, lease, worker, attempts, crashes, reason from chaos_changes
      order by seq
@@ -22,7 +23,10 @@ _CHANGES: Final = """
 _ENDS: Final = """
     select id, status, lease, worker_id, attempts, crashes, null, null, null from alligator_tasks
     union all
-    select f.id, status, lease, worker_id, attempts, crashes, reason,
+    select f.id, status,
+           coalesce(lease, (select c.lease from chaos_changes c where c.task = f.id
+                             order by c.seq desc limit 1)),
+           worker_id, attempts, crashes, reason,
            (select kind || ': ' || message from alligator_errors e where e.task_id = f.id
              order by e.lease desc limit 1),
            (select result from alligator_results r where r.id = f.id)
@@ -42,6 +46,7 @@ def postgresql() -> Iterator[str]:
             task uuid, status int, lease bigint, worker uuid, attempts int, crashes int, reason text
         )
     """
+    yield _INDEX
     for table, event in _EVENTS:
         name = f"chaos_{table}_{event}"
         # Any role that changes a task must leave a trace, so the trigger writes as its owner.
@@ -66,6 +71,7 @@ def sqlite() -> Iterator[str]:
             task text, status int, lease int, worker text, attempts int, crashes int, reason text
         )
     """
+    yield _INDEX
     for table, event in _EVENTS:
         when = f"when {_differs('is not')}" if event == "update" else ""
         yield f"""
@@ -78,8 +84,12 @@ _EVENTS: Final = (("tasks", "insert"), ("tasks", "update"), ("finished", "insert
 
 
 def _values(table: str) -> str:
-    reason = "new.reason" if table == "finished" else "null"
-    return ", ".join(["new.id", *(f"new.{name}" for name in _STATE), reason])
+    if table == "tasks":
+        return ", ".join(["new.id", *(f"new.{name}" for name in _STATE), "null"])
+    # The history keeps no lease of a success: it is that of the claim.
+    before = "select lease from chaos_changes where task = new.id order by seq desc limit 1"
+    state = [f"coalesce(new.lease, ({before}))" if x == "lease" else f"new.{x}" for x in _STATE]
+    return ", ".join(["new.id", *state, "new.reason"])
 
 
 def _differs(operator: str) -> str:
