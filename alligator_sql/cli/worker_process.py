@@ -20,6 +20,7 @@ from typing import Any, Self
 from ..exceptions import AlligatorException, StoreUnavailableError
 from ..gator import Gator
 from ..workers import first_process
+from ..workers.interpreter import collect_rarely
 from ..workers.lifeline import Lifeline, SupervisedWorker
 from .console import one_line
 from .logging import Format, set_up
@@ -84,6 +85,7 @@ def run(options: Options) -> int:
         logger.error("%s", one_line(str(error)))
         return 1
     worker.lifeline = lifeline
+    collect_rarely()
     return worker.run_forever()
 
 

@@ -43,6 +43,8 @@ FLUSH_AFTER = 0.01
 STALLED_AFTER = 1.0
 """Seconds without an end after which unstarted tasks are handed back to the others."""
 LONGEST_WAIT = 1.0
+LEASE_PAUSE = 0.1
+"""Seconds between two looks whether there is a lease again."""
 LONGEST_BACKOFF = 10.0
 STORE_PRECISION = 0.001
 """Seconds to which a store may round its clock; SQLite does."""
@@ -357,7 +359,9 @@ class Consumer:
             self._progress = now
             self._polling.active()
             self._submit(claims)
-        if len(claims) == wanted or (woken and looks_ahead and not claims):
+        elif woken:
+            self._polling.disturbed()
+        if len(claims) == wanted:
             self._next_look = now
         else:
             pause = self._polling.pause(listening=self._listening())
@@ -412,6 +416,8 @@ class Consumer:
     def _wait(self, now: float) -> None:
         if self._settlements and not self._failures:
             timeout = self._oldest + FLUSH_AFTER - now
+        elif not self._lease.is_held:
+            timeout = LEASE_PAUSE
         elif self._wants_more():
             timeout = self._next_look - now
         else:
@@ -424,7 +430,7 @@ class Consumer:
             return
 
     def _wants_more(self) -> bool:
-        if self._stopping or 0 < self._max_tasks <= self._claimed:
+        if self._stopping or 0 < self._max_tasks <= self._claimed or not self._lease.is_held:
             return False
         return self._prefetch.wanted(self._held - self._stuck) > 0
 

@@ -2,8 +2,6 @@
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -19,18 +17,14 @@ def command(module: str) -> list[str]:
     return [sys.executable, *options, "-m", module]
 
 
-@contextmanager
-def rare_collections() -> Iterator[None]:
-    """Let the garbage collector look less often at what tasks need, inside the block.
+def collect_rarely() -> None:
+    """Let the garbage collector of a worker process look less often at what tasks need.
 
     With thousands of tasks in flight it would look at all of them, and at all that was
-    imported, many times a second, which took a third of the time.
+    imported, many times a second, which took a third of the time. For processes that are
+    ours: in one of an application that is for the application to decide.
     """
-    thresholds = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(max(thresholds[0], COLLECT_AFTER), *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
+    first, *others = gc.get_threshold()
+    if first:  # else somebody has turned it off
+        gc.freeze()
+        gc.set_threshold(max(first, COLLECT_AFTER), *others)

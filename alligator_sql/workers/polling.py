@@ -21,6 +21,10 @@ class Polling:
         """Note that there was something to do."""
         self._pause = self._shortest
 
+    def disturbed(self) -> None:
+        """Note that there was something to do, though others have done it."""
+        self._pause = min(self._pause, 16 * self._shortest)
+
     @property
     def upcoming(self) -> float:
         """The next pause, as long as it may be."""

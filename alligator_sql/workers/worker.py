@@ -27,7 +27,6 @@ from ..options import check_queue
 from ..outcomes import Canceled, Failed, Outcome, Retry, Settlement, Succeeded
 from ..redaction import hide_password
 from .consumer import Consumer, Urgency
-from .interpreter import rare_collections
 from .polling import Polling
 from .runners.base import Done, Runner
 from .runners.loop import LoopRunner
@@ -244,7 +243,6 @@ class Worker:
         self._interrupted_at = None
         self.starting()
         with (
-            rare_collections(),
             self._signal_handlers(),
             Lease(store, self.queues, self.lease, self._lease_lost, patient=True) as lease,
         ):

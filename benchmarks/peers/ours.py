@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import Any
 
 from alligator_sql import Gator, Worker
+from alligator_sql.workers.interpreter import collect_rarely
 
 from . import tasks
 from .adapter import Adapter
@@ -37,6 +38,7 @@ class Ours(Adapter):
     def work(self) -> None:
         """Run a worker."""
         self.gator.open()
+        collect_rarely()  # as the command does
         Worker(self.gator, **self._worker).run_forever()
 
 

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from alligator_sql import Gator
-from alligator_sql.backends.sql import SQLBackend
-from alligator_sql.exceptions import StoreUnavailableError
+from alligator_sql.backends.sql import SQLBackend, driver
+from alligator_sql.exceptions import StoreUnavailableError, TaskCanceled
 from alligator_sql.messages import Claim, WorkerRecord
 from alligator_sql.outcomes import Settlement, Succeeded
 
@@ -113,3 +115,38 @@ def test_outcomes_and_the_next_claim_are_one_transaction(gator, backend, postgre
             "select xmin::text from alligator_tasks where id = %s", (second.id,)
         )
     assert written == updated
+
+
+def test_what_an_interruption_left_in_a_transaction_is_not_used_again(
+    gator, postgres18_dsn, monkeypatch
+):
+    gator.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(gator.store.engine.dialect, "do_commit", _interrupted)
+        with pytest.raises(TaskCanceled):
+            gator.pause()
+    gator.task(tasks.add, 1, 2)
+    with psycopg.connect(postgres18_dsn) as connection:
+        assert connection.execute("select count(*) from alligator_tasks").fetchone() == (1,)
+    assert not gator.is_paused()
+
+
+def test_what_an_interruption_left_in_a_pipeline_is_not_used_again(gator, backend, monkeypatch):
+    worker = joined(backend)
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "psycopg_sql", _interrupted)
+        with pytest.raises(TaskCanceled):
+            backend.claim(["all"], 1, worker, thorough=True)
+    assert claimed(gator, backend, worker).attempts == 1
+
+
+def test_statements_that_stand_alone_do_not_inherit_the_level_of_the_role(postgres18_dsn):
+    options = r"-c default_transaction_isolation=repeatable\ read"
+    sign = "&" if "?" in postgres18_dsn else "?"
+    dsn = f"{postgres18_dsn}{sign}options={quote(options)}"
+    with closing(SQLBackend(dsn)) as backend, backend.engine.connect() as connection:
+        assert connection.scalar(text("show transaction_isolation")) == "read committed"
+
+
+def _interrupted(*_: object) -> Any:
+    raise TaskCanceled

@@ -45,3 +45,14 @@ def test_pauses_never_shrink_without_activity() -> None:
     polling = Polling(0.001)
     pauses = [polling.pause(listening=True) for _ in range(30)]
     assert all(before <= after for before, after in pairwise(pauses))
+
+
+def test_who_was_woken_in_vain_looks_again_soon() -> None:
+    polling = Polling(0.0025)
+    for _ in range(20):
+        polling.pause(listening=True)
+    polling.disturbed()
+    assert polling.pause(listening=True) == 0.04
+    polling.active()
+    polling.disturbed()
+    assert polling.pause(listening=True) == 0.0025

@@ -268,7 +268,11 @@ class SQLBackend(Backend):
         thorough: bool = False,
         begins: bool = False,
     ) -> list[Claim]:
-        """Acknowledge and claim in one transaction; SQLite always looks everywhere."""
+        """Acknowledge and claim in one transaction; SQLite always looks everywhere.
+
+        On connections of ours to PostgreSQL that is the first look; others after an empty one
+        commit by themselves.
+        """
         steps = self._dialect.claim(queues, limit, worker, thorough=thorough, begins=begins)
         if self._connections.can_pipeline and is_plain(settlements, worker):
             return self._claim_in_one_trip(steps, worker, settlements)

@@ -35,6 +35,7 @@ class Connections:
         owned: Whether it is ours, to close and to configure.
 
     Attributes:
+        owned: The same.
         can_pipeline: Whether several statements may be sent in one round trip.
 
     Raises:
@@ -43,7 +44,7 @@ class Connections:
 
     def __init__(self, engine: Engine, *, owned: bool) -> None:
         self.engine = engine if owned else _checked(engine)
-        self._owned = owned
+        self.owned = owned
         self._is_sqlite = engine.dialect.name == "sqlite"
         is_ready = owned and not self._is_sqlite
         self.can_pipeline = is_ready and can_pipeline()
@@ -77,7 +78,7 @@ class Connections:
 
     def executor(self, connection: Connection) -> Execute:
         """Return what executes text on ``connection``, in the quickest way that it allows."""
-        return on_driver(connection) if self._owned else on_sqlalchemy(connection)
+        return on_driver(connection) if self.owned else on_sqlalchemy(connection)
 
     def insist(self, attempt: Callable[[bool], _Value]) -> _Value:
         """Make an attempt again when its connection was lost on the way, or for a deadlock.
@@ -104,25 +105,25 @@ class Connections:
 
     def close(self) -> None:
         """Close the pool, unless it is the application's."""
-        if self._owned:
+        if self.owned:
             self.engine.dispose()
 
     def _before_fork(self) -> None:
         """SQLite forbids to use a connection in a child, and to close it there, too."""
-        if self._owned and self._is_sqlite:
+        if self.owned and self._is_sqlite:
             self.engine.dispose()
 
     def _in_child(self) -> None:
         """The sockets are the parent's: two processes on one would get each other's answers."""
         self._writer = threading.Lock()
-        if self._owned:
+        if self.owned:
             self.engine.dispose(close=False)
 
     @contextmanager
     def _connect(self, engine: Engine) -> Iterator[Connection]:
         with (
             engine.connect() as connection,
-            nullcontext() if self._owned else engines.replanned(connection),
+            nullcontext() if self.owned else engines.replanned(connection),
         ):
             yield connection
 

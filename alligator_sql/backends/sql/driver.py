@@ -5,7 +5,8 @@ read its rows. So statements of the hot path, which are text anyway, go past it.
 """
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection
@@ -41,8 +42,15 @@ def on_joined_driver(connection: Connection) -> Execute | None:
     """
     psycopg = sys.modules.get("psycopg")
     driver: Any = connection.connection.driver_connection
-    events = connection.dispatch
-    is_watched = events.before_cursor_execute or events.after_cursor_execute
+    events, wire = connection.dispatch, connection.dialect.dispatch
+    is_watched = (
+        events.before_execute
+        or events.after_execute
+        or events.before_cursor_execute
+        or events.after_cursor_execute
+        or wire.do_execute
+        or wire.handle_error
+    )
     if (
         psycopg is None
         or not isinstance(driver, psycopg.Connection)
@@ -85,7 +93,7 @@ def pipelined(connection: Connection, planned_once: Collection[str]) -> ExecuteT
 
     def execute(statements: Sequence[Statement]) -> list[Rows]:
         try:
-            with session.pipeline():
+            with session.pipeline(), _closed_by_interruptions(session):
                 cursors = []
                 for sql, parameters in statements:
                     if sql in planned_once and keeps_plans:
@@ -100,6 +108,18 @@ def pipelined(connection: Connection, planned_once: Collection[str]) -> ExecuteT
             raise reported(connection, refused) from error
 
     return execute
+
+
+@contextmanager
+def _closed_by_interruptions(session: Any) -> Iterator[None]:
+    """Close ``session`` when the task that uses it is interrupted: its pipeline cannot end then."""
+    try:
+        yield
+    except session.Error:
+        raise
+    except BaseException:
+        session.close()
+        raise
 
 
 def _on_session(session: Any) -> Execute:

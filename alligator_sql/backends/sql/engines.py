@@ -161,6 +161,12 @@ def _limit(engine: Engine) -> None:
                 session.info.user, sessions.STATEMENT_TIMEOUT,
             )  # fmt: skip
 
+    @event.listens_for(engine, "checkin")
+    def put_back(session: sessions.Session | None, _record: Any) -> None:
+        # A task that is interrupted may leave anything: a transaction, half of an answer.
+        if session is not None and not session.is_at_rest():
+            session.close()
+
     @event.listens_for(engine, "checkout")
     def check(session: sessions.Session, _record: Any, _proxy: Any) -> None:
         if session.has_word() and not session.ping():

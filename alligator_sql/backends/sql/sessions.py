@@ -11,6 +11,7 @@ from collections.abc import Generator
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 CONNECT_TIMEOUT = 10
 """Seconds to wait for each host to accept a connection."""
@@ -38,6 +39,10 @@ _SET = """
 """
 _SERVER_PROCESS = "select pg_backend_pid()"
 _TIMEOUT = "select extract(epoch from current_setting('statement_timeout')::interval)::float8"
+_LEVEL = "set default_transaction_isolation = 'read committed'"
+"""Statements that stand alone must not inherit the level of the role: under REPEATABLE READ a claim
+fails when somebody else was faster."""
+IDLE = TransactionStatus.IDLE
 _Value = TypeVar("_Value")
 
 
@@ -72,6 +77,10 @@ class Session(psycopg.Connection[Any]):
         finally:
             self.patience = patience
 
+    def is_at_rest(self) -> bool:
+        """Whether nothing is left of what it was used for."""
+        return self.pgconn.transaction_status == IDLE and not self.pgconn.pipeline_status
+
     def has_word(self) -> bool:
         """Whether the server has said something unasked: mostly that it has closed the session."""
         if self.closed:
@@ -103,6 +112,7 @@ def prepare(session: Session) -> bool:
     if is_direct:
         names, unset, wanted = (list(column) for column in zip(*SETTINGS, strict=True))
         session.execute(_SET, {"names": names, "unset": unset, "wanted": wanted})
+        session.execute(_LEVEL)
     else:
         session.prepare_threshold = None  # what one server process has prepared others do not know
     timeout = _value(session, _TIMEOUT)

@@ -54,7 +54,9 @@ class Wakeups:
         self._is_sqlite = connections.engine.dialect.name == "sqlite"
         self._own_channel = self._new_channel()
         self._direct = connections if listen_url is None else self._at(listen_url)
-        self._notified = _notified[str(connections.engine.url), names]
+        # An application's engine may lead elsewhere than its URL says.
+        is_known = connections.owned
+        self._notified = _notified[str(connections.engine.url), names] if is_known else {}
         self._mute_until = float("-inf")
         self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
         at_fork(in_child=self._in_child)
@@ -82,8 +84,14 @@ class Wakeups:
         nothing waits for no disk, and so holds up nobody.
         """
         notify = self._connections.executor(connection)
-        notify("select cast(pg_notify(:channel, '') as text)", {"channel": channel})
-        self.notified(queue)
+        try:
+            with translated():
+                notify("select cast(pg_notify(:channel, '') as text)", {"channel": channel})
+        except StoreUnavailableError as error:  # the tasks are stored, and will be found
+            if not self._falls_mute(error):
+                logger.warning("nobody was notified of new tasks in %r: %s", queue, error)
+        else:
+            self.notified(queue)
 
     def notified(self, queue: str) -> None:
         """Note that a notification for ``queue`` is committed: the next one may wait a moment."""
@@ -98,15 +106,21 @@ class Wakeups:
         try:
             yield
         except StoreUnavailableError as error:
-            if is_mute(error):
-                logger.warning(
-                    "PostgreSQL's queue of notifications is full: for %g s nobody is notified of "
-                    "tasks, and workers look for them. Some session that listens does not end its "
-                    "transaction: end that, and make room by SELECT pg_notification_queue_usage().",
-                    MUTE_FOR,
-                )
-                self._mute_until = time.monotonic() + MUTE_FOR
+            self._falls_mute(error)
             raise
+
+    def _falls_mute(self, error: StoreUnavailableError) -> bool:
+        """Note that PostgreSQL has no room for notifications, if that is what ``error`` says."""
+        if not is_mute(error):
+            return False
+        logger.warning(
+            "PostgreSQL's queue of notifications is full: for %g s nobody is notified of "
+            "tasks, and workers look for them. Some session that listens does not end its "
+            "transaction: end that, and make room by SELECT pg_notification_queue_usage().",
+            MUTE_FOR,
+        )
+        self._mute_until = time.monotonic() + MUTE_FOR
+        return True
 
     def _is_mute(self) -> bool:
         return self._is_sqlite or time.monotonic() < self._mute_until
