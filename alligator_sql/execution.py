@@ -5,13 +5,12 @@ What a task, a hook or a stored row does wrong becomes the outcome of that one t
 
 import asyncio
 import logging
-import random
 import time
 import traceback
 from dataclasses import replace
 from typing import Any
 
-from . import callables, coroutines, jsontext, threadstops
+from . import callables, coroutines, jitter, jsontext, threadstops
 from .context import TaskContext
 from .exceptions import (
     AlligatorException,
@@ -240,7 +239,7 @@ def _unroutable(claim: Claim, error: AlligatorException) -> Outcome:
         return Failed(_failure(error, "unroutable"), error, started=False)
     logger.error("unroutable task %s (%s), put back: %s", claim.id, claim.func, error)
     delay = min(max(claim.age, UNROUTABLE_SHORTEST), UNROUTABLE_LONGEST)
-    return Snoozed(delay * random.uniform(0.8, 1.2), error)
+    return Snoozed(delay * jitter.uniform(0.8, 1.2), error)
 
 
 def _failure(error: BaseException, reason: str | None = None) -> Failure:

@@ -6,7 +6,6 @@ once it has ended every other worker may take them back.
 
 import logging
 import os
-import random
 import socket
 import threading
 import time
@@ -15,7 +14,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID, uuid4
 
-from . import timers
+from . import jitter, timers
 from .backends import Backend
 from .exceptions import StoreUnavailableError
 from .messages import WorkerRecord
@@ -166,7 +165,7 @@ class Lease:
             pause = self._ttl / 3
             if failures:
                 pause = min(pause, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
-                pause *= random.uniform(0.5, 1.0)
+                pause *= jitter.uniform(0.5, 1.0)
             self._hurry.wait(pause)
             if self._stop.is_set():
                 return

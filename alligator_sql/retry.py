@@ -5,9 +5,9 @@ best spread when many tasks fail together. A number is a fixed delay, ``0`` retr
 once as Alligator 1.0 did, a list gives the delay of each retry and repeats its last.
 """
 
-import random
 from collections.abc import Sequence
 
+from . import jitter
 from .exceptions import InvalidOptionError
 
 Backoff = float | Sequence[float] | None
@@ -43,7 +43,7 @@ def delay_after(failures: int, backoff: Backoff = None) -> float:
     """Return the seconds to wait after the ``failures``-th failure, counted from 1."""
     if backoff is None:
         ceiling = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 32))
-        return random.uniform(0.0, ceiling)
+        return jitter.uniform(0.0, ceiling)
     if isinstance(backoff, int | float):
         return float(backoff)
     return float(backoff[min(failures, len(backoff)) - 1])

@@ -8,7 +8,6 @@ to do.
 
 import logging
 import math
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -17,6 +16,7 @@ from enum import IntEnum
 from queue import Empty, SimpleQueue
 from uuid import UUID
 
+from .. import jitter
 from ..backends import Backend
 from ..context import TaskContext
 from ..exceptions import (
@@ -338,9 +338,8 @@ class Consumer:
             self._settled(settlements)
             return
         woken, self._woken = self._woken, False
-        looks_ahead = not self._burst and self._polling.upcoming >= LOOK_AHEAD_FROM
         # What has just been announced must not wait for the answer to this.
-        next_due = self._next_due() if looks_ahead and not woken else math.inf
+        next_due = self._next_due() if self._looks_ahead() and not woken else math.inf
         begins = self._held - self._stuck + wanted <= self._slots
         claims = self._backend.claim(
             self._queues, wanted, self._lease.worker, settlements,
@@ -361,7 +360,7 @@ class Consumer:
             self._submit(claims)
         elif woken:
             self._polling.disturbed()
-        if len(claims) == wanted:
+        if len(claims) == wanted or (woken and not claims and self._looks_ahead()):
             self._next_look = now
         else:
             pause = self._polling.pause(listening=self._listening())
@@ -404,6 +403,10 @@ class Consumer:
         if lost:
             logger.warning("handed back %d tasks whose claim was lost on the way", len(lost))
 
+    def _looks_ahead(self) -> bool:
+        """Whether to ask when the next task is due, because the next pause may be long."""
+        return not self._burst and self._polling.upcoming >= LOOK_AHEAD_FROM
+
     def _next_due(self) -> float:
         """When the next task of the future is due, on our clock.
 
@@ -443,7 +446,7 @@ class Consumer:
             )
         pause = min(LONGEST_BACKOFF, 0.2 * 2.0 ** min(self._failures, 20))
         # All workers lose the store at the same moment; they must not come back at the same one.
-        self._next_look = time.monotonic() + pause * random.uniform(0.5, 1.0)
+        self._next_look = time.monotonic() + pause * jitter.uniform(0.5, 1.0)
         self._woken = False
 
     def _recovered(self) -> None:

@@ -7,7 +7,6 @@ replaces them one after the other at a SIGHUP. It runs no tasks and touches no s
 import logging
 import math
 import os
-import random
 import selectors
 import signal
 import socket
@@ -18,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
+from .. import jitter
 from .lifeline import STAGES, VARIABLE
 
 FIRST_PAUSE = 0.5
@@ -198,7 +198,7 @@ class Supervisor:
     def _pause(self, place: Place) -> float:
         """Let ``place`` wait before its next start, and return for how long."""
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(place.failures, 20))
-        pause *= random.uniform(0.5, 1.0)
+        pause *= jitter.uniform(0.5, 1.0)
         place.failures += 1
         place.start_at = time.monotonic() + pause
         return pause

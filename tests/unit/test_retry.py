@@ -1,5 +1,7 @@
 """When to try again."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,3 +48,10 @@ def test_a_list_gives_each_delay_and_repeats_its_last() -> None:
 @pytest.mark.parametrize("backoff", [None, 0, 0.5, 3600, [0], [1, 2.5], (1, 2)])
 def test_what_is_a_backoff_stays_as_it_is(backoff: object) -> None:
     assert check_backoff(backoff) is backoff  # type: ignore[arg-type]
+
+
+def test_delays_leave_the_generator_of_the_application_alone() -> None:
+    random.seed(1)
+    before = random.getstate()
+    delay_after(3, None)
+    assert random.getstate() == before

@@ -1,7 +1,6 @@
 """Connections to the server: made from a connection string, with errors of our own."""
 
 import os
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from ... import jitter
 from ...exceptions import (
     AlligatorException,
     InvalidOptionError,
@@ -124,7 +124,7 @@ class Connections:
             if tries == 1:
                 raise
             repeated(error)
-        time.sleep(random.uniform(0, FIRST_PAUSE))
+        time.sleep(jitter.uniform(0, FIRST_PAUSE))
         backoff = ExponentialWithJitterBackoff(cap=LONGEST_PAUSE, base=FIRST_PAUSE)
         retry = Retry(backoff, tries - 2, supported_errors=(StoreUnavailableError,))
         return retry.call_with_retry(lambda: self._call_once(commands), ignore)

@@ -1,7 +1,6 @@
 """The connections that are ours: in what transaction a statement runs, and what fails how."""
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from weakref import WeakMethod
 
 from sqlalchemy import Connection, Engine
 
+from ... import jitter
 from ...exceptions import QueueFull, StoreUnavailableError, Unsupported
 from . import engines
 from .dialects import Execute
@@ -101,7 +101,7 @@ class Connections:
                 if late or not is_passing(error):
                     raise
             number += 1
-            time.sleep(random.uniform(0, LONGEST_PAUSE))
+            time.sleep(jitter.uniform(0, LONGEST_PAUSE))
 
     def close(self) -> None:
         """Close the pool, unless it is the application's."""

@@ -1,12 +1,12 @@
 """Requests for up to ten messages at once, of which SQS may refuse some and take the others."""
 
 import math
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ... import jitter
 from ...exceptions import AlligatorException, StoreUnavailableError
 from .envelopes import Envelope
 from .errors import bare, refusal
@@ -152,7 +152,7 @@ class Batches:
         waiting = list(batch)
         for attempt in range(ATTEMPTS):
             if attempt:
-                self._pause(random.uniform(0.0, FIRST_PAUSE * 2.0**attempt))
+                self._pause(jitter.uniform(0.0, FIRST_PAUSE * 2.0**attempt))
             try:
                 answer = self._service.call(
                     operation,

@@ -1,9 +1,10 @@
 """The one loop that every background service runs."""
 
 import logging
-import random
 import threading
 from abc import ABC, abstractmethod
+
+from ... import jitter
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +68,10 @@ class Service(threading.Thread, ABC):
 
     def _rest(self) -> float:
         if not self._failures:
-            return self._interval * random.uniform(0.8, 1.2)
+            return self._interval * jitter.uniform(0.8, 1.2)
         # All workers lose the store at the same moment; they must not come back at the same one.
         longest = min(LONGEST_BACKOFF, SHORTEST_BACKOFF * 2.0 ** min(self._failures - 1, 10))
-        return longest * random.uniform(0.5, 1.0)
+        return longest * jitter.uniform(0.5, 1.0)
 
     def finished(self) -> None:
         """Give back what the thread of the service holds; called there at its end."""
