@@ -36,7 +36,7 @@ _sequence = _Sequence()
 
 def new_id() -> uuid.UUID:
     """Return a UUID of version 7 that is greater than all that this process made before."""
-    return uuid.UUID(new_task_id())
+    return uuid.UUID(bytes=new_ids(1)[0])
 
 
 def new_task_id() -> str:

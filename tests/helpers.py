@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import Engine
+
 PATIENCE = 30.0
 """Seconds to wait for what must happen: much more than it ever takes."""
 
@@ -21,6 +23,12 @@ def wait_until(condition: Callable[[], object], timeout: float = PATIENCE) -> No
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout} s: {condition}"
         pause.wait(0.01)
+
+
+def in_transactions(engine: Engine) -> Engine:
+    """Return ``engine`` as an application has it: nothing commits by itself."""
+    level = "READ COMMITTED" if engine.dialect.name == "postgresql" else "SERIALIZABLE"
+    return engine.execution_options(isolation_level=level)
 
 
 def free_port() -> int:

@@ -419,12 +419,10 @@ class Consumer:
     def _wait(self, now: float) -> None:
         if self._settlements and not self._failures:
             timeout = self._oldest + FLUSH_AFTER - now
-        elif not self._lease.is_held:
-            timeout = LEASE_PAUSE
         elif self._wants_more():
             timeout = self._next_look - now
         else:
-            timeout = LONGEST_WAIT
+            timeout = LONGEST_WAIT if self._lease.is_held else LEASE_PAUSE
         if timeout <= 0 or (self._woken and self._wants_more()) or self._is_over():
             return
         try:

@@ -11,6 +11,7 @@ from alligator_sql.backends.locmem import LocalMemoryBackend
 from alligator_sql.backends.sql import SQLBackend
 from alligator_sql.testing.clock import ManualClock, advance
 from alligator_sql.testing.conformance import BackendConformance
+from tests.helpers import in_transactions
 
 
 class TestLocalMemory(BackendConformance):
@@ -30,8 +31,7 @@ class _OnSQL(BackendConformance):
 
     def connect(self, backend: Backend) -> Connection:
         assert isinstance(backend, SQLBackend)
-        level = "READ COMMITTED" if backend.engine.dialect.name == "postgresql" else "SERIALIZABLE"
-        return backend.engine.connect().execution_options(isolation_level=level)
+        return in_transactions(backend.engine).connect()
 
 
 class TestSQLite(_OnSQL):

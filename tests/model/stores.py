@@ -15,6 +15,7 @@ from alligator_sql.backends.sql import SQLBackend
 from alligator_sql.outcomes import Settlement
 from alligator_sql.testing.clock import ManualClock, advance
 from tests import redis_servers
+from tests.helpers import in_transactions
 from tests.postgres_servers import empty
 
 
@@ -89,9 +90,7 @@ class SQLStore:
 
     def complete(self, settlement: Settlement, *, commits: bool) -> bool:
         backend = self._processes[0]
-        level = "READ COMMITTED" if backend.engine.dialect.name == "postgresql" else "SERIALIZABLE"
-        engine = backend.engine.execution_options(isolation_level=level)
-        with engine.connect() as connection:
+        with in_transactions(backend.engine).connect() as connection:
             completed = backend.complete(settlement, connection)
             if commits:
                 connection.commit()

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ...constants import CLAIMABLE, DELAYED, WAITING
 from ...messages import Claim, Message, Moment, Progress
-from .payloads import unpack
+from .payloads import pack, unpack
 
 T = TypeVar("T")
 Parameters = dict[str, Any]
@@ -144,9 +144,14 @@ def priorities_sql(tasks: str, each_queue: str) -> str:
 
 def in_order(queues: Sequence[str], places: Rows) -> list[Place]:
     """Return ``places`` as they are served: queues as they are listed, the most urgent first."""
-    rank = ranks(queues)
     distinct = {(queue, priority) for queue, priority in places}
-    return sorted(distinct, key=lambda place: (rank[place[0]], -place[1]))
+    return sorted(distinct, key=serving_order(queues))
+
+
+def serving_order(queues: Sequence[str]) -> Callable[[Place], tuple[int, int]]:
+    """Return the key by which places are sorted as they are served."""
+    rank = ranks(queues)
+    return lambda place: (rank[place[0]], -place[1])
 
 
 def ranks(queues: Sequence[str]) -> dict[str, int]:
@@ -170,6 +175,23 @@ def claim_of(row: Sequence[Any], task_id: UUID, worker: UUID) -> Claim:
         expires_in=expires_in,
         suspect=bool(suspect),
     )
+
+
+def values_of(message: Message) -> Parameters:
+    """Return what is stored of ``message`` beside its id, by the names of the parameters."""
+    return {
+        "queue": message.queue,
+        "priority": message.priority,
+        "delay": relative(message.due),
+        "run_at": absolute(message.due),
+        "expires_in": relative(message.expires),
+        "expires_at": absolute(message.expires),
+        "status": first_status(message),
+        "func": message.func,
+        "unique_key": message.unique_key,
+        "tags": tags_text(message),
+        "payload": pack(message.payload, message.id, message.func),
+    }
 
 
 def relative(moment: Moment | None) -> float | None:

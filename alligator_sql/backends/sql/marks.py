@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from .dialects import Place, ranks
+from .dialects import Place, serving_order
 
 CHEAP = 0.02
 """Seconds up to which a full claim follows each empty bounded one at once."""
@@ -40,7 +40,7 @@ class Marks:
     """The marks of queues that are claimed from together, in their order."""
 
     def __init__(self, queues: Sequence[str]) -> None:
-        self._rank = ranks(queues)
+        self._order = serving_order(queues)
         self._lock = threading.Lock()
         self._marks: dict[Place, Mark] = {}
         self._cost = 0.0
@@ -49,7 +49,7 @@ class Marks:
     def bounded(self) -> list[tuple[Place, Mark]]:
         """Return the known places with their marks, in the order in which they are served."""
         with self._lock:
-            return sorted(self._marks.items(), key=self._order)
+            return sorted(self._marks.items(), key=lambda item: self._order(item[0]))
 
     def full_is_due(self, now: float, *, empty: bool) -> bool:
         """Whether to claim from the front; ``empty`` says that a bounded claim found nothing."""
@@ -74,7 +74,3 @@ class Marks:
                 self._marks = {key: mark for key, mark in self._marks.items() if key in found}
             self._cost = cost
             self._last_full = now
-
-    def _order(self, item: tuple[Place, Mark]) -> tuple[int, int]:
-        (queue, priority), _ = item
-        return self._rank[queue], -priority

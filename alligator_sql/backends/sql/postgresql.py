@@ -34,6 +34,7 @@ from .dialects import (
     ranks,
     relative,
     tags_text,
+    values_of,
 )
 from .marks import FRONT, MOST_PLACES, Mark, Marks
 from .payloads import encode, pack
@@ -306,23 +307,8 @@ class PostgreSQL:
         return {task_id for task_id, kept, _ in rows if kept}
 
     def _enqueue_alone(self, message: Message, channel: str | None) -> Steps[set[UUID]]:
-        rows = yield (
-            self._enqueue_one,
-            {
-                "id": message.id,
-                "queue": message.queue,
-                "priority": message.priority,
-                "delay": relative(message.due),
-                "run_at": absolute(message.due),
-                "expires_in": relative(message.expires),
-                "expires_at": absolute(message.expires),
-                "status": first_status(message),
-                "func": message.func,
-                "tags": tags_text(message),
-                "payload": pack(message.payload, message.id, message.func),
-                "channel": channel,
-            },
-        )
+        values = {"id": message.id, "channel": channel, **values_of(message)}
+        rows = yield self._enqueue_one, values
         return {row[0] for row in rows}
 
     def claim(

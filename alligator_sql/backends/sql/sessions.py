@@ -42,7 +42,6 @@ _TIMEOUT = "select extract(epoch from current_setting('statement_timeout')::inte
 _LEVEL = "set default_transaction_isolation = 'read committed'"
 """Statements that stand alone must not inherit the level of the role: under REPEATABLE READ a claim
 fails when somebody else was faster."""
-IDLE = TransactionStatus.IDLE
 _Value = TypeVar("_Value")
 
 
@@ -79,7 +78,8 @@ class Session(psycopg.Connection[Any]):
 
     def is_at_rest(self) -> bool:
         """Whether nothing is left of what it was used for."""
-        return self.pgconn.transaction_status == IDLE and not self.pgconn.pipeline_status
+        is_idle = self.pgconn.transaction_status == TransactionStatus.IDLE
+        return is_idle and not self.pgconn.pipeline_status
 
     def has_word(self) -> bool:
         """Whether the server has said something unasked: mostly that it has closed the session."""

@@ -13,15 +13,12 @@ from .dialects import (
     Ended,
     PutBack,
     Steps,
-    absolute,
     claim_of,
-    first_status,
     in_order,
     priorities_sql,
-    relative,
-    tags_text,
+    values_of,
 )
-from .payloads import encode, pack
+from .payloads import encode
 from .tables import Names
 
 
@@ -152,25 +149,7 @@ class SQLite:
 
     def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
         """Store messages and return the ids that are new; nobody needs to be notified."""
-        batch = json.dumps(
-            [
-                {
-                    "id": message.id.hex,
-                    "queue": message.queue,
-                    "priority": message.priority,
-                    "delay": relative(message.due),
-                    "run_at": absolute(message.due),
-                    "expires_in": relative(message.expires),
-                    "expires_at": absolute(message.expires),
-                    "status": first_status(message),
-                    "func": message.func,
-                    "unique_key": message.unique_key,
-                    "tags": tags_text(message),
-                    "payload": pack(message.payload, message.id, message.func),
-                }
-                for message in messages
-            ]
-        )
+        batch = json.dumps([{"id": message.id.hex, **values_of(message)} for message in messages])
         new = [row[0] for row in (yield self._enqueue, {"messages": batch})]
         if new:
             yield self._enqueue_payloads, {"messages": batch, "new": json.dumps(new)}

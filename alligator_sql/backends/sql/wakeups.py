@@ -77,16 +77,15 @@ class Wakeups:
             wanted = soon and time.monotonic() - last >= NOTIFY_INTERVAL
         return channel_of(self._names, queue) if wanted else None
 
-    def announce_new(self, connection: Connection, channel: str, queue: str) -> None:
+    def announce_new(self, connection: Connection, queue: str) -> None:
         """Tell the workers of ``queue`` of tasks that ``connection`` has committed just now.
 
         PostgreSQL commits notifying transactions one after the other. One that has written
         nothing waits for no disk, and so holds up nobody.
         """
-        notify = self._connections.executor(connection)
         try:
             with translated():
-                notify("select cast(pg_notify(:channel, '') as text)", {"channel": channel})
+                self._notify(connection, queue, "")
         except StoreUnavailableError as error:  # the tasks are stored, and will be found
             if not self._falls_mute(error):
                 logger.warning("nobody was notified of new tasks in %r: %s", queue, error)
@@ -136,8 +135,11 @@ class Wakeups:
 
     def _notify(self, connection: Connection, topic: str, payload: str) -> None:
         if not self._is_mute():
-            channel = channel_of(self._names, topic)
-            connection.exec_driver_sql("select pg_notify(%s, %s)", (channel, payload))
+            self._send(connection, channel_of(self._names, topic), payload)
+
+    def _send(self, connection: Connection, channel: str, payload: str) -> None:
+        send = self._connections.executor(connection)
+        send("select pg_notify(:channel, :payload)", {"channel": channel, "payload": payload})
 
     def listen(self, queues: Sequence[str], timeout: float) -> bool:
         """Wait for news about ``queues``; each thread has a listener of its own."""
@@ -187,7 +189,7 @@ class Wakeups:
 
     def _tell(self, payload: str) -> None:
         with self._connections.statement() as connection:
-            connection.exec_driver_sql("select pg_notify(%s, %s)", (self._own_channel, payload))
+            self._send(connection, self._own_channel, payload)
 
     def _at(self, listen_url: str) -> Connections:
         engine = engines.create(listen_url)
