@@ -91,11 +91,11 @@ class TestDeaths:
             assert gator.find(task.task_id).status_name == "success"
 
     def test_a_child_that_dies_without_a_task_fails_none(self, gator, start, files):
-        gator.task(tasks.append_pid, files.done)
+        first = gator.task(tasks.append_pid, files.done)
         worker = start(*PROCESSES)
         files.wait_for_done(1)
         (child,) = map(int, files.lines(files.done))
-        wait_until(lambda: gator.len() == 0)
+        wait_until(lambda: gator.find(first.task_id).status_name == "success")
         os.kill(child, signal.SIGKILL)
         wait_until(lambda: not Path(f"/proc/{child}").exists())  # the worker has waited for it
         task = gator.task(tasks.append_pid, files.done)

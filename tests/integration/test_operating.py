@@ -28,7 +28,7 @@ class Operating:
         journal = tmp_path / "journal"
         gator.pause()
         assert gator.is_paused()
-        gator.task(tasks.append, str(journal), "paused")
+        paused = gator.task(tasks.append, str(journal), "paused")
         other = gator.options(queue="other").task(tasks.append, str(journal), "other")
         worker = Worker(gator, to_consume=["all", "other"])
         running = Background(worker.run_forever)
@@ -36,7 +36,7 @@ class Operating:
         assert gator.len() == 1
         gator.resume()
         assert not gator.is_paused()
-        wait_until(lambda: gator.len() == 0)
+        wait_until(lambda: gator.find(paused.task_id).status == SUCCESS)
         worker.stop()
         running.result()
         assert journal.read_text() == "other\npaused\n"
