@@ -1,6 +1,54 @@
 -- Every statement, with the default names. Written by: python -m tests.golden.regenerate
 
 
+-- alligator_sql.backends.sql.single
+
+-- one task
+with kept as (
+    insert into alligator_payloads (id, payload)
+    values (cast(%(id)s as uuid), %(payload)s)
+    on conflict do nothing
+    returning id
+)
+insert into alligator_tasks (id, queue, priority, run_at, created_at, status, func)
+select id, cast(%(queue)s as text), cast(%(priority)s as smallint), now(), now(), 0, cast(%(func)s
+    as text)
+  from kept
+on conflict do nothing
+returning id;
+
+-- one task, delay expires_in tags
+with kept as (
+    insert into alligator_payloads (id, payload)
+    values (cast(%(id)s as uuid), %(payload)s)
+    on conflict do nothing
+    returning id
+)
+insert into alligator_tasks (id, queue, priority, run_at, created_at, status, func, expires_at,
+    tags)
+select id, cast(%(queue)s as text), cast(%(priority)s as smallint), now() + make_interval(secs =>
+    cast(%(delay)s as float8)), now(), 3, cast(%(func)s as text), now() + make_interval(secs =>
+    cast(%(expires_in)s as float8)), cast(%(tags)s as text)
+  from kept
+on conflict do nothing
+returning id, cast(pg_notify(%(channel)s, '') as text);
+
+-- one task, run_at expires_at
+with kept as (
+    insert into alligator_payloads (id, payload)
+    values (cast(%(id)s as uuid), %(payload)s)
+    on conflict do nothing
+    returning id
+)
+insert into alligator_tasks (id, queue, priority, run_at, created_at, status, func, expires_at)
+select id, cast(%(queue)s as text), cast(%(priority)s as smallint), greatest(now(),
+    to_timestamp(cast(%(run_at)s as float8))), now(), 3, cast(%(func)s as text),
+    to_timestamp(cast(%(expires_at)s as float8))
+  from kept
+on conflict do nothing
+returning id, cast(pg_notify(%(channel)s, '') as text);
+
+
 -- alligator_sql.backends.sql.postgresql
 
 -- enqueue
@@ -40,26 +88,6 @@ select id, id in (select id from kept),
        case when cast(%(channel)s as text) is not null
             then cast(pg_notify(%(channel)s, '') as text) end
   from new;
-
--- enqueue_one
-with kept as (
-    insert into alligator_payloads (id, payload) values (cast(%(id)s as uuid), %(payload)s)
-    on conflict do nothing
-    returning id
-)
-insert into alligator_tasks (id, queue, priority, run_at, created_at, expires_at, status,
-                     func, tags)
-select id, cast(%(queue)s as text), cast(%(priority)s as smallint),
-       greatest(now(), coalesce(to_timestamp(cast(%(run_at)s as float8)), now()
-                                + make_interval(secs => cast(%(delay)s as float8)))),
-       now(),
-       coalesce(to_timestamp(cast(%(expires_at)s as float8)), now()
-                + make_interval(secs => cast(%(expires_in)s as float8))),
-       cast(%(status)s as smallint), cast(%(func)s as text), cast(%(tags)s as text)
-  from kept
-on conflict do nothing
-returning id, case when cast(%(channel)s as text) is not null
-                   then cast(pg_notify(%(channel)s, '') as text) end;
 
 -- forget_again
 delete from alligator_tasks

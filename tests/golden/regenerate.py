@@ -16,6 +16,7 @@ from sqlalchemy import ClauseElement, Insert, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from alligator_sql.backends.sql import single
 from alligator_sql.backends.sql.postgresql import PostgreSQL
 from alligator_sql.backends.sql.sqlite import SQLite
 from alligator_sql.backends.sql.statements import Statements
@@ -39,9 +40,12 @@ def golden(name: str) -> str:
     )
     statements = Statements(build(names), dialect)
     parts = [f"-- Every statement, with the default names. Written by: {COMMAND}\n"]
-    for owner in (dialect, statements):
-        parts.append(f"\n\n-- {type(owner).__module__}\n")
-        for title, clause in _statements(owner):
+    owners = [(type(owner).__module__, _statements(owner)) for owner in (dialect, statements)]
+    if name == "postgresql":
+        owners.insert(0, (single.__name__, _singles(names)))
+    for module, clauses in owners:
+        parts.append(f"\n\n-- {module}\n")
+        for title, clause in clauses:
             parts.append(f"\n-- {title}\n{_compiled(title, clause, driver)};\n")
     return "".join(parts)
 
@@ -65,6 +69,17 @@ def _wrapped(line: str) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def _singles(names: Names) -> Iterator[tuple[str, ClauseElement]]:
+    kinds: list[tuple[str, ...]] = [
+        (),
+        ("delay", "expires_in", "tags"),
+        ("run_at", "expires_at"),
+    ]
+    for options in kinds:
+        title = " ".join(("one task,", *options)).strip(",")
+        yield title, text(single.insert(names, options, notifies=bool(options)))
 
 
 def _statements(owner: object) -> Iterator[tuple[str, ClauseElement]]:

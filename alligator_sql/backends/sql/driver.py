@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from .dialects import Execute, ExecuteTogether, Parameters, Rows, Statement
 from .engines import begun, leads_to_standby
-from .steps import on_psycopg, on_sqlite3, psycopg_sql
+from .steps import has_rows, on_psycopg, on_sqlite3, psycopg_sql
 
 PLAN_ONCE = """
     select set_config('plan_cache_mode', 'force_generic_plan', true),
@@ -125,7 +125,7 @@ def _closed_by_interruptions(session: Any) -> Iterator[None]:
 def _on_session(session: Any) -> Execute:
     def execute(sql: str, parameters: Parameters) -> Rows:
         cursor = session.execute(psycopg_sql(sql), parameters)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if has_rows(cursor) else []
 
     return execute
 

@@ -4,6 +4,8 @@ Nothing here commits, rolls back or makes a savepoint.
 """
 
 import sys
+from enum import Enum
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
@@ -27,27 +29,36 @@ ACCEPTED = (
 )
 
 
+class Kind(Enum):
+    """What can be joined: a class, by its module, which may not be imported, and its name."""
+
+    SESSION = "sqlalchemy.orm", "Session"
+    SCOPED_SESSION = "sqlalchemy.orm", "scoped_session"
+    CONNECTION = "sqlalchemy", "Connection"
+    PSYCOPG = "psycopg", "Connection"
+    SQLITE3 = "sqlite3", "Connection"
+    ASYNC_SESSION = "sqlalchemy.ext.asyncio", "AsyncSession"
+    ASYNC_SCOPED_SESSION = "sqlalchemy.ext.asyncio", "async_scoped_session"
+    ASYNC_CONNECTION = "sqlalchemy.ext.asyncio", "AsyncConnection"
+    ASYNC_PSYCOPG = "psycopg", "AsyncConnection"
+
+
+SCOPED = {Kind.SCOPED_SESSION, Kind.ASYNC_SCOPED_SESSION}
+ASYNC = {
+    Kind.ASYNC_SESSION,
+    Kind.ASYNC_SCOPED_SESSION,
+    Kind.ASYNC_CONNECTION,
+    Kind.ASYNC_PSYCOPG,
+}
+
+
 def is_async(connection: Any) -> bool:
     """Whether statements on ``connection`` have to be awaited.
 
     Raises:
         Unsupported: It is no connection that can be joined.
     """
-    if _is_a(connection, "sqlalchemy.ext.asyncio", "AsyncSession", "AsyncConnection"):
-        return True
-    if _is_a(connection, "sqlalchemy.ext.asyncio", "async_scoped_session"):
-        return True
-    if _is_a(connection, "psycopg", "AsyncConnection"):
-        return True
-    if isinstance(connection, Connection) or _is_a(connection, "sqlite3", "Connection"):
-        return False
-    if _is_a(connection, "sqlalchemy.orm", "Session", "scoped_session"):
-        return False
-    if _is_a(connection, "psycopg", "Connection"):
-        return False
-    raise Unsupported(
-        f"Cannot join the transaction of a {type(connection).__name__}. Give {ACCEPTED}."
-    )
+    return _kind(connection.__class__) in ASYNC
 
 
 def unscoped(connection: Any) -> Any:
@@ -55,11 +66,7 @@ def unscoped(connection: Any) -> Any:
 
     Scoped sessions hand on only some of what a session has.
     """
-    if _is_a(connection, "sqlalchemy.orm", "scoped_session") or _is_a(
-        connection, "sqlalchemy.ext.asyncio", "async_scoped_session"
-    ):
-        return connection()
-    return connection
+    return connection() if _kind(connection.__class__) in SCOPED else connection
 
 
 def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = False) -> T:
@@ -71,20 +78,21 @@ def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = Fa
     Raises:
         Unsupported: It is asynchronous, or leads to another kind of database.
     """
-    if is_async(connection):
+    kind = _kind(connection.__class__)
+    if kind in ASYNC:
         raise Unsupported(f"{type(connection).__name__} is asynchronous: it has to be awaited.")
-    if _is_a(connection, "sqlite3", "Connection"):
+    if kind is Kind.SQLITE3:
         _check_dialect("sqlite", dialect)
         _check_transaction(connection)
         if not connection.in_transaction:
             connection.execute(BEGIN)
         return drive(steps, on_sqlite3(connection))
-    if _is_a(connection, "psycopg", "Connection"):
+    if kind is Kind.PSYCOPG:
         _check_dialect("postgresql", dialect)
         if begun_only:
             _check_begun(connection)
         return drive(steps, on_psycopg(connection))
-    joined = connection if isinstance(connection, Connection) else connection.connection()
+    joined = connection if kind is Kind.CONNECTION else connection.connection()
     _check_dialect(joined.dialect.name, dialect)
     if dialect == "sqlite":
         driver = begun(joined)
@@ -102,7 +110,7 @@ def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = Fa
 
 async def arun(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = False) -> T:
     """Do what :func:`run` does, on an asynchronous ``connection``."""
-    if _is_a(connection, "psycopg", "AsyncConnection"):
+    if _kind(connection.__class__) is Kind.ASYNC_PSYCOPG:
         _check_dialect("postgresql", dialect)
         if begun_only:
             _check_begun(connection)
@@ -120,12 +128,15 @@ def can_notify(connection: Any) -> bool:
     return not prepared_by_driver and not getattr(sync, "twophase", False)
 
 
-def _is_a(connection: Any, module: str, *names: str) -> bool:
-    """Whether ``connection`` is of a type whose module nobody may have imported yet."""
-    loaded = sys.modules.get(module)
-    return loaded is not None and isinstance(
-        connection, tuple(getattr(loaded, name) for name in names)
-    )
+@cache
+def _kind(cls: type[Any]) -> Kind:
+    """Return what objects of ``cls`` are, which is asked for each task."""
+    for kind in Kind:
+        module, name = kind.value
+        loaded = sys.modules.get(module)
+        if loaded is not None and issubclass(cls, getattr(loaded, name)):
+            return kind
+    raise Unsupported(f"Cannot join the transaction of a {cls.__name__}. Give {ACCEPTED}.")
 
 
 def _check_dialect(given: str, wanted: str) -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import uuid4
@@ -46,6 +47,7 @@ class Listener(Protocol):
         """Give the connection back."""
 
 
+@lru_cache(maxsize=1024)
 def channel_of(names: Names, topic: str) -> str:
     """Return the channel for ``topic``: a valid name however long and odd the topic is."""
     digest = blake2b(f"{names.schema}/{topic}".encode(), digest_size=10).hexdigest()

@@ -19,6 +19,7 @@ from uuid import UUID
 from ...clock import SYSTEM_CLOCK
 from ...constants import RUNNING, SUCCESS
 from ...messages import Claim, Message, Progress
+from . import single
 from .dialects import (
     CLAIMABLE_SQL,
     Ended,
@@ -34,7 +35,6 @@ from .dialects import (
     ranks,
     relative,
     tags_text,
-    values_of,
 )
 from .marks import FRONT, MOST_PLACES, Mark, Marks
 from .payloads import encode, pack
@@ -52,6 +52,7 @@ class PostgreSQL:
     planned_once: frozenset[str]
 
     def __init__(self, names: Names) -> None:
+        self._names = names
         self._marks: dict[tuple[str, ...], Marks] = {}
         tasks, payloads, finished, workers, queues = (
             names.table(table) for table in ("tasks", "payloads", "finished", "workers", "queues")
@@ -102,29 +103,6 @@ class PostgreSQL:
                    case when cast(:channel as text) is not null
                         then cast(pg_notify(:channel, '') as text) end
               from new
-        """
-        # One task that no other can exclude: the payload goes first then, because its primary key
-        # decides alone whether the id is known. Without arrays, which cost a single task as
-        # much as all the rest.
-        self._enqueue_one = f"""
-            with kept as (
-                insert into {payloads} (id, payload) values (cast(:id as uuid), :payload)
-                on conflict do nothing
-                returning id
-            )
-            insert into {tasks} (id, queue, priority, run_at, created_at, expires_at, status,
-                                 func, tags)
-            select id, cast(:queue as text), cast(:priority as smallint),
-                   greatest(now(), coalesce(to_timestamp(cast(:run_at as float8)), now()
-                                            + make_interval(secs => cast(:delay as float8)))),
-                   now(),
-                   coalesce(to_timestamp(cast(:expires_at as float8)), now()
-                            + make_interval(secs => cast(:expires_in as float8))),
-                   cast(:status as smallint), cast(:func as text), cast(:tags as text)
-              from kept
-            on conflict do nothing
-            returning id, case when cast(:channel as text) is not null
-                               then cast(pg_notify(:channel, '') as text) end
         """
         # While an insert waits for the holder of its unique key, a task with its id may come,
         # run and end, unseen by the older snapshot. Its payload tells.
@@ -280,7 +258,8 @@ class PostgreSQL:
     def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
         """Store messages and return the ids that are new."""
         if len(messages) == 1 and messages[0].unique_key is None:
-            return (yield from self._enqueue_alone(messages[0], channel))
+            rows = yield single.statement(self._names, messages[0], channel)
+            return {row[0] for row in rows}
         rows = yield (
             self._enqueue,
             {
@@ -305,11 +284,6 @@ class PostgreSQL:
         if again:
             yield self._forget_again, {"ids": array(again)}
         return {task_id for task_id, kept, _ in rows if kept}
-
-    def _enqueue_alone(self, message: Message, channel: str | None) -> Steps[set[UUID]]:
-        values = {"id": message.id, "channel": channel, **values_of(message)}
-        rows = yield self._enqueue_one, values
-        return {row[0] for row in rows}
 
     def claim(
         self,

@@ -77,7 +77,7 @@ def on_psycopg(connection: "psycopg.Connection[Any]") -> Execute:
     def execute(sql: str, parameters: Parameters) -> Rows:
         with connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(psycopg_sql(sql), parameters, prepare=False)  # see engines.replanned()
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if has_rows(cursor) else []
 
     return execute
 
@@ -91,9 +91,15 @@ def on_async_psycopg(
     async def execute(sql: str, parameters: Parameters) -> Rows:
         async with connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(psycopg_sql(sql), parameters, prepare=False)
-            return await cursor.fetchall() if cursor.description else []
+            return await cursor.fetchall() if has_rows(cursor) else []
 
     return execute
+
+
+def has_rows(cursor: "psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]") -> bool:
+    """Whether there are rows to fetch. ``cursor.description`` would describe each column first."""
+    result = cursor.pgresult
+    return result is not None and result.nfields > 0
 
 
 def on_sqlite3(connection: "sqlite3.Connection") -> Execute:

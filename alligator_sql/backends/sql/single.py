@@ -1,0 +1,77 @@
+"""Storing one task on PostgreSQL: a statement that names only what the task has.
+
+Arrays would cost a single task as much as all the rest, and each value that is always the same
+costs the driver and the planner a microsecond or two.
+"""
+
+from functools import cache
+
+from ...constants import DELAYED, WAITING
+from ...messages import Message
+from .dialects import Parameters, tags_text
+from .payloads import pack
+from .tables import Names
+
+_OPTIONS = {
+    "delay": ("run_at", "now() + make_interval(secs => cast(:delay as float8))"),
+    "run_at": ("run_at", "greatest(now(), to_timestamp(cast(:run_at as float8)))"),
+    "expires_in": ("expires_at", "now() + make_interval(secs => cast(:expires_in as float8))"),
+    "expires_at": ("expires_at", "to_timestamp(cast(:expires_at as float8))"),
+    "tags": ("tags", "cast(:tags as text)"),
+}
+"""The column of each option, and its value."""
+
+
+def statement(names: Names, message: Message, channel: str | None) -> tuple[str, Parameters]:
+    """Return what stores ``message``, which no unique key can exclude, and wakes ``channel``."""
+    options: Parameters = {}
+    if message.due.seconds:
+        options["run_at" if message.due.absolute else "delay"] = message.due.seconds
+    if message.expires is not None:
+        absolute = message.expires.absolute
+        options["expires_at" if absolute else "expires_in"] = message.expires.seconds
+    if message.tags:
+        options["tags"] = tags_text(message)
+    sql = insert(names, tuple(options), channel is not None)
+    values = {
+        "id": message.id,
+        "payload": pack(message.payload, message.id, message.func),
+        "queue": message.queue,
+        "priority": message.priority,
+        "func": message.func,
+        **options,
+    }
+    if channel is not None:
+        values["channel"] = channel
+    return sql, values
+
+
+@cache
+def insert(names: Names, options: tuple[str, ...], notifies: bool) -> str:
+    """Return the statement for a task that has ``options``; with ``notifies`` it wakes workers."""
+    # The payload goes first: where no unique key matters, its primary key decides alone
+    # whether the id is known, live or ended.
+    values = {
+        "id": "id",
+        "queue": "cast(:queue as text)",
+        "priority": "cast(:priority as smallint)",
+        "run_at": "now()",
+        "created_at": "now()",
+        "status": str(DELAYED if {"delay", "run_at"} & set(options) else WAITING),
+        "func": "cast(:func as text)",
+        **dict(_OPTIONS[option] for option in options),
+    }
+    tells = ", cast(pg_notify(:channel, '') as text)" if notifies else ""
+    return f"""
+        with kept as (
+            insert into {names.table("payloads")} (id, payload)
+            values (cast(:id as uuid), :payload)
+            on conflict do nothing
+            returning id
+        )
+        insert into {names.table("tasks")} ({", ".join(values)})
+        select {", ".join(values.values())}
+          from kept
+        on conflict do nothing
+        returning id{tells}
+    """
