@@ -6,6 +6,7 @@ from functools import partial
 from threading import Thread
 
 import psycopg
+from sqlalchemy.orm import Session
 
 from alligator_sql import Gator
 from alligator_sql.backends.sql import engines
@@ -30,7 +31,11 @@ def measure(store: Store, run: Run) -> list[Measurement]:
     threads = QUICK_THREADS if run.quick else THREADS
     measurements = []
     with store.database() as dsn:
-        for name, client in (("gator.task", alone), ("in a transaction", joined)):
+        for name, client in (
+            ("gator.task", alone),
+            ("in a Session", in_session),
+            ("in a transaction", joined),
+        ):
             samples = interleave(
                 1 if run.quick else 5,
                 {
@@ -59,6 +64,20 @@ def joined(dsn: str, delay: int, number: int) -> None:
             with (
                 engine.begin() as connection,
                 gator.using(connection).options(delay_by=delay) as options,
+            ):
+                options.task(deliver, mail(each))
+    engine.dispose()
+
+
+def in_session(dsn: str, delay: int, number: int) -> None:
+    """Enqueue tasks, each in a Session of the caller."""
+    engine = engines.create(dsn, limited=False)
+    with closing(Gator(engine=engine)) as gator:
+        for each in range(number):
+            with (
+                Session(engine) as session,
+                session.begin(),
+                gator.using(session).options(delay_by=delay) as options,
             ):
                 options.task(deliver, mail(each))
     engine.dispose()

@@ -20,6 +20,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy.orm import Session
 
 from alligator_sql import Gator, Task, Worker
 from alligator_sql.backends.sql import SQLBackend, schema
@@ -342,11 +343,19 @@ class TestNotifications:
             listener.execute("select 1")
             with pytest.raises(psycopg.errors.ProgramLimitExceeded):
                 cluster.execute(fill)
+            engine = create_engine(cluster.dsn().replace("postgresql:", "postgresql+psycopg:"))
+            with (
+                closing(Gator(cluster.dsn())) as joining,
+                Session(engine) as session,
+                session.begin(),
+            ):
+                joining.using(session).task(tasks.echo, "stored")
+            engine.dispose()
             with near.options(keep_result=True) as options:
                 task = options.task(tasks.add, 1, 2)
             with closing(Gator(cluster.dsn())) as other, working(other):
                 assert near.result(task.task_id, PATIENCE) == 3
-        assert caplog.text.count("queue of notifications is full") == 2  # each gator says it
+        assert caplog.text.count("queue of notifications is full") == 3  # each gator says it
 
 
 class TestSQLiteFiles:

@@ -177,7 +177,8 @@ class SQLBackend(Backend):
         with self._transaction() if self._is_sqlite else self._statement() as own:
             receipts = self._drive(own, self._enqueue(messages, None))
             if channel is not None:
-                self._wakeups.announce_new(own, messages[0].queue)
+                executor = self._connections.executor(own)
+                self._wakeups.announce_new(executor, messages[0].queue)
         return _without_own(messages, receipts) if is_repeated else receipts
 
     def enqueue_series(self, series: Series) -> int:

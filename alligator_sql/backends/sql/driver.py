@@ -62,6 +62,27 @@ def on_joined_driver(connection: Connection) -> Execute | None:
     return _reporting(connection, on_psycopg(driver), is_ours=False)
 
 
+def on_idle_driver(connection: Connection) -> Execute:
+    """Return what executes on psycopg below ``connection`` of an application, between transactions.
+
+    Each statement commits itself. After one that fails the connection is given up.
+    """
+    driver: Any = connection.connection.driver_connection
+    execute_begun = _reporting(connection, on_psycopg(driver), is_ours=False)
+
+    def execute(sql: str, parameters: Parameters) -> Rows:
+        try:
+            driver.autocommit = True
+            rows = execute_begun(sql, parameters)
+            driver.autocommit = False
+        except BaseException:
+            connection.invalidate()
+            raise
+        return rows
+
+    return execute
+
+
 def _reporting(connection: Connection, execute: Execute, *, is_ours: bool = True) -> Execute:
     """Let ``execute`` raise what SQLAlchemy would raise."""
     error_class = connection.dialect.loaded_dbapi.Error

@@ -59,7 +59,7 @@ def is_passing(error: StoreUnavailableError) -> bool:
     )
 
 
-def is_mute(error: StoreUnavailableError) -> bool:
+def is_mute(error: Exception) -> bool:
     """Whether PostgreSQL's queue of notifications is full."""
     cause = error.__cause__
     if not isinstance(cause, DBAPIError) or _state(cause) != PROGRAM_LIMIT:

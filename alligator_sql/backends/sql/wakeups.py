@@ -10,11 +10,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from ...exceptions import InvalidOptionError, StoreUnavailableError
 from ...messages import Message
-from . import engines, joining
+from . import commits, engines, joining
 from .connections import Connections, at_fork
+from .dialects import Execute
 from .listeners import Listener, PostgreSQLListener, SQLiteListener, Tell, channel_of
 from .tables import Names
 from .troubles import is_mute, translated
@@ -62,7 +64,7 @@ class Wakeups:
         at_fork(in_child=self._in_child)
 
     def channel(self, messages: Sequence[Message], joined: Any = None) -> str | None:
-        """Return the channel to notify about ``messages``, or None when nobody is to be woken.
+        """Return the channel to notify about ``messages``, or None when nobody is to be woken yet.
 
         ``joined`` is the connection of the caller whose transaction stores them, if any.
         """
@@ -70,27 +72,36 @@ class Wakeups:
             return None
         soon = any(m.due.absolute or m.due.seconds <= NOTIFY_HORIZON for m in messages)
         queue = messages[0].queue
-        if joined is not None:
-            wanted = soon and joining.can_notify(joined)
+        if joined is None:
+            wanted = soon and not self._was_just_notified(queue)
         else:
-            last = self._notified.get(queue, float("-inf"))
-            wanted = soon and time.monotonic() - last >= NOTIFY_INTERVAL
+            wanted = (
+                soon
+                and joining.can_notify(joined)
+                and not commits.announce_later(joined, self, queue)
+            )
         return channel_of(self._names, queue) if wanted else None
 
-    def announce_new(self, connection: Connection, queue: str) -> None:
-        """Tell the workers of ``queue`` of tasks that ``connection`` has committed just now.
+    def announce_new(self, execute: Execute, queue: str) -> None:
+        """Tell the workers of ``queue`` of tasks that were committed just now.
 
         PostgreSQL commits notifying transactions one after the other. One that has written
         nothing waits for no disk, and so holds up nobody.
         """
+        if self._is_mute() or self._was_just_notified(queue):
+            return
         try:
             with translated():
-                self._notify(connection, queue, "")
-        except StoreUnavailableError as error:  # the tasks are stored, and will be found
+                self._send(execute, channel_of(self._names, queue), "")
+        except (StoreUnavailableError, DBAPIError) as error:  # the tasks are stored, all the same
             if not self._falls_mute(error):
                 logger.warning("nobody was notified of new tasks in %r: %s", queue, error)
         else:
             self.notified(queue)
+
+    def _was_just_notified(self, queue: str) -> bool:
+        last = self._notified.get(queue, float("-inf"))
+        return time.monotonic() - last < NOTIFY_INTERVAL
 
     def notified(self, queue: str) -> None:
         """Note that a notification for ``queue`` is committed: the next one may wait a moment."""
@@ -108,7 +119,7 @@ class Wakeups:
             self._falls_mute(error)
             raise
 
-    def _falls_mute(self, error: StoreUnavailableError) -> bool:
+    def _falls_mute(self, error: Exception) -> bool:
         """Note that PostgreSQL has no room for notifications, if that is what ``error`` says."""
         if not is_mute(error):
             return False
@@ -135,11 +146,11 @@ class Wakeups:
 
     def _notify(self, connection: Connection, topic: str, payload: str) -> None:
         if not self._is_mute():
-            self._send(connection, channel_of(self._names, topic), payload)
+            execute = self._connections.executor(connection)
+            self._send(execute, channel_of(self._names, topic), payload)
 
-    def _send(self, connection: Connection, channel: str, payload: str) -> None:
-        send = self._connections.executor(connection)
-        send("select pg_notify(:channel, :payload)", {"channel": channel, "payload": payload})
+    def _send(self, execute: Execute, channel: str, payload: str) -> None:
+        execute("select pg_notify(:channel, :payload)", {"channel": channel, "payload": payload})
 
     def listen(self, queues: Sequence[str], timeout: float) -> bool:
         """Wait for news about ``queues``; each thread has a listener of its own."""
@@ -189,7 +200,7 @@ class Wakeups:
 
     def _tell(self, payload: str) -> None:
         with self._connections.statement() as connection:
-            self._send(connection, self._own_channel, payload)
+            self._send(self._connections.executor(connection), self._own_channel, payload)
 
     def _at(self, listen_url: str) -> Connections:
         engine = engines.create(listen_url)

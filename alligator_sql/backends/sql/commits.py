@@ -1,0 +1,91 @@
+"""Telling workers of new tasks once the Session that has stored them is committed.
+
+PostgreSQL commits transactions that notify one after the other, each until it is on the disk. A
+notification that follows the commit, in a transaction of its own on the same connection, holds up
+nobody, and cannot make the application's commit fail.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import Connection, Engine, event
+
+from .dialects import Execute
+from .driver import on_idle_driver
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, SessionTransaction
+
+_INFO = "alligator_sql"
+"""Where a Session keeps its :class:`_News`."""
+
+
+class Announcer(Protocol):
+    """Tells the workers of a queue of new tasks; must not raise."""
+
+    def announce_new(self, execute: Execute, queue: str) -> None:
+        """Tell those of ``queue`` by a statement on a connection that commits each."""
+
+
+@dataclass(slots=True)
+class _News:
+    """What is to be told when the transaction on ``connection`` is committed."""
+
+    connection: Connection
+    queues: set[tuple[Announcer, str]] = field(default_factory=set)
+
+
+def announce_later(joined: Any, announcer: Announcer, queue: str) -> bool:
+    """Have ``announcer`` tell of ``queue`` after the commit of ``joined``; return whether it will.
+
+    It will not for what is no Session, or has a connection that may serve for nothing else, or
+    belongs to a transaction around the Session's.
+    """
+    orm = sys.modules.get("sqlalchemy.orm")
+    if orm is None or not isinstance(joined, orm.Session):
+        return False
+    news = joined.info.get(_INFO)
+    if news is None:
+        connection = joined.connection()
+        if not _is_the_sessions(connection, joined):
+            return False
+        _follow(orm.Session)
+        news = joined.info[_INFO] = _News(connection)
+    news.queues.add((announcer, queue))
+    return True
+
+
+def _is_the_sessions(connection: Connection, session: "Session") -> bool:
+    psycopg = sys.modules.get("psycopg")
+    driver: Any = connection.connection.driver_connection
+    return (
+        psycopg is not None
+        and isinstance(driver, psycopg.Connection)
+        and not driver.autocommit
+        and isinstance(session.get_bind(), Engine)
+    )
+
+
+@cache
+def _follow(session_class: type["Session"]) -> None:
+    event.listen(session_class, "after_commit", _announce)
+    event.listen(session_class, "after_transaction_end", _forget)
+
+
+def _announce(session: "Session") -> None:
+    if _INFO not in session.info or session.in_nested_transaction():
+        return
+    news: _News = session.info.pop(_INFO)
+    if news.connection.invalidated or news.connection.closed:
+        return
+    execute = on_idle_driver(news.connection)
+    for announcer, queue in news.queues:
+        announcer.announce_new(execute, queue)
+
+
+def _forget(session: "Session", transaction: "SessionTransaction") -> None:
+    """Forget what was rolled back, or closed without a commit."""
+    if transaction.parent is None:
+        session.info.pop(_INFO, None)
