@@ -237,15 +237,18 @@ class Worker:
             StoreUnavailableError: The store does not answer when the worker starts.
             SchemaError: Its tables are missing or too old.
         """
-        store = self.gator.store
         self.gator.open()
         self._signals = 0
         self._interrupted_at = None
-        self.starting()
-        with (
-            self._signal_handlers(),
-            Lease(store, self.queues, self.lease, self._lease_lost, patient=True) as lease,
-        ):
+        with self._signal_handlers():
+            self.starting()  # whoever has read of it may stop it
+            self._serve()
+        self.stopping()
+        return 0
+
+    def _serve(self) -> None:
+        store = self.gator.store
+        with Lease(store, self.queues, self.lease, self._lease_lost, patient=True) as lease:
             listener = Listener(store, self.queues, self._wake) if store.capabilities.wake else None
             self._consumer = Consumer(
                 store,
@@ -271,8 +274,6 @@ class Worker:
                 _end(services)
                 self._consumer = None
                 self._attendant = None
-        self.stopping()
-        return 0
 
     def check_and_run_task(self) -> bool:
         """Run one due task on this thread and return whether there was one.
