@@ -115,14 +115,14 @@ def redis_dsn(redis_server: RedisServer) -> Iterator[str]:
 
 @pytest.fixture
 def own_redis_server() -> Iterator[RedisServer]:
-    """A server that the test may stop, kill and start again."""
-    with _start_redis("valkey") as server:
+    """A server that the test may stop, kill and start again: it keeps whatever it has answered."""
+    with _start_redis("valkey", "--appendfsync", "always") as server:
         yield server
 
 
-def _start_redis(kind: str) -> RedisServer:
+def _start_redis(kind: str, *options: str) -> RedisServer:
     try:
-        return RedisServer(kind)
+        return RedisServer(kind, *options)
     except FileNotFoundError as error:
         if os.environ.get("CI"):
             pytest.fail(f"CI runs every test, and this one needs a Redis server: {error}")

@@ -16,7 +16,7 @@ from alligator_sql.backends.redis import RedisBackend
 
 from .helpers import free_port
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a server that does not answer is broken."""
 
 
@@ -40,7 +40,10 @@ REDIS_KINDS = tuple(kind for kind in ("redis", "valkey") if kind == "valkey" or 
 
 
 class RedisServer:
-    """A server in a temporary folder that keeps its data through a kill.
+    """A server in a temporary folder that has its data again after a kill.
+
+    Without ``--appendfsync always`` some of it may be lost: while the disk is slow, the server
+    answers for up to two seconds before it writes.
 
     Args:
         kind: "redis" or "valkey".

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -30,12 +30,14 @@ from alligator_sql.messages import Moment, Progress, WorkerRecord
 from alligator_sql.outcomes import Canceled, Failed, Released, Settlement, Succeeded
 from alligator_sql.testing.conformance import FAILURE, message
 from tests.compat.tasks import add, journal, note
-from tests.helpers import Background, wait_until
+from tests.helpers import PATIENCE, Background, wait_until
 from tests.proxy import Proxy
 from tests.redis_servers import RedisServer, advance
 from tests.tls import TLS
 
-from .tasks import append_slowly
+from .tasks import append_slowly, wait_for_file
+
+TROUBLE = "the store has trouble, trying on"
 
 
 @pytest.fixture
@@ -382,7 +384,8 @@ def test_a_killed_server_has_everything_when_it_is_back(
 
 
 def test_a_server_that_still_loads_its_tasks_is_waited_for() -> None:
-    with RedisServer("valkey", "--key-load-delay", "100") as server:  # microseconds
+    slow = ("--appendfsync", "always", "--key-load-delay", "100")  # microseconds
+    with RedisServer("valkey", *slow) as server:
         backend = RedisBackend(server.dsn())
         backend.enqueue([message() for _ in range(3000)])
         server.kill()
@@ -438,8 +441,8 @@ def proxy(server: RedisServer) -> Iterator[Proxy]:
 
 @pytest.fixture
 def remote(proxy: Proxy) -> Iterator[RedisBackend]:
-    """A backend that notices within half a second when answers get lost."""
-    backend = RedisBackend(f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=0.5")
+    """A backend that notices within two seconds when answers get lost."""
+    backend = RedisBackend(f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=2")
     yield backend
     backend.close()
 
@@ -449,9 +452,9 @@ def test_a_task_whose_receipt_was_lost_is_stored_once(proxy: Proxy, remote: Redi
     proxy.swallow("answers")
     with ThreadPoolExecutor(1) as thread:
         sending = thread.submit(remote.enqueue, [message()])
-        assert proxy.swallowing.wait(10)
+        assert proxy.swallowing.wait(PATIENCE)
         proxy.swallow()  # what was lost stays lost
-        [receipt] = sending.result(20)
+        [receipt] = sending.result(PATIENCE)
     assert not receipt.duplicate
     assert remote.len("mail") == 2
 
@@ -486,13 +489,13 @@ def test_a_listener_notices_that_its_connection_is_dead(
     proxy: Proxy, remote: RedisBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listeners, "PING_AFTER", 0.2)
-    monkeypatch.setattr(listeners, "DEAD_AFTER", 0.2)
+    monkeypatch.setattr(listeners, "DEAD_AFTER", 2.0)
     remote.enqueue([message()])
     assert remote.listen(["mail"], 0.0)
     assert not remote.listen(["mail"], 1.0)
     proxy.swallow("answers")
     with pytest.raises(StoreUnavailableError, match="no sign of life"):
-        remote.listen(["mail"], 20.0)
+        remote.listen(["mail"], PATIENCE)
     proxy.swallow()
     assert remote.listen(["mail"], 0.0)
     remote.unlisten()
@@ -503,12 +506,12 @@ def test_a_listener_whose_connection_was_cut_listens_again(backend: RedisBackend
     assert not backend.listen(["mail"], 0.05)
     backend.connections.call([("CLIENT", "KILL", "TYPE", "pubsub")])
     with pytest.raises(StoreUnavailableError):
-        backend.listen(["mail"], 20.0)
-    assert backend.listen(["mail"], 20.0), "it may have missed something"
+        backend.listen(["mail"], PATIENCE)
+    assert backend.listen(["mail"], PATIENCE), "it may have missed something"
     while backend.listen(["mail"], 0.05):
         pass
     backend.enqueue([message()])
-    assert backend.listen(["mail"], 20.0)
+    assert backend.listen(["mail"], PATIENCE)
     backend.unlisten()
 
 
@@ -531,11 +534,23 @@ def test_a_worker_in_a_bad_network_runs_each_task_once(
         proxy.swallow()
         proxy.flow()
 
+    def reset() -> None:
+        proxy.reset()
+        threading.Event().wait(0.7)
+
+    def silently(spoil: Callable[[], None]) -> Callable[[], None]:
+        def spoil_until_it_is_noticed() -> None:
+            told = caplog.text.count(TROUBLE)
+            spoil()
+            wait_until(lambda: caplog.text.count(TROUBLE) > told)
+
+        return spoil_until_it_is_noticed
+
     troubles = (
-        proxy.reset,
-        lambda: proxy.swallow("answers"),
-        lambda: proxy.swallow("questions"),
-        proxy.stall,
+        reset,
+        silently(lambda: proxy.swallow("answers")),
+        silently(lambda: proxy.swallow("questions")),
+        silently(proxy.stall),
     )
     for number, spoil in enumerate(troubles):
         before = number * 100
@@ -543,7 +558,6 @@ def test_a_worker_in_a_bad_network_runs_each_task_once(
             near.task(append_slowly, str(done), str(line))
         wait_for(before + 20)
         spoil()
-        threading.Event().wait(0.7)
         heal()
         wait_for(before + 100)
     worker.stop()
@@ -552,14 +566,13 @@ def test_a_worker_in_a_bad_network_runs_each_task_once(
     assert near.len() == 0
     assert near.store.connections.call([("HLEN", keys.of("all").running)]) == [0]  # type: ignore[attr-defined]
     far.close()
-    assert "the store has trouble, trying on" in caplog.text
 
 
 def test_a_failover_to_another_server_loses_nothing(
     proxy: Proxy, server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_module, "BATCH", 10)  # so that a batch takes a transaction
-    done = tmp_path / "done"
+    done, until = tmp_path / "done", tmp_path / "until"
     done.touch()
     far = Gator(f"redis://127.0.0.1:{proxy.port}/0")
     producer = Gator(f"redis://127.0.0.1:{proxy.port}/0")
@@ -570,16 +583,20 @@ def test_a_failover_to_another_server_loses_nothing(
         wait_until(lambda: new.info("replication")["master_link_status"] == "up")
         for line in range(100):
             producer.task(append_slowly, str(done), str(line))
+            if line == 50:  # so that the failover comes in mid-run, however long it takes
+                for _ in range(4):
+                    producer.task(wait_for_file, str(tmp_path / "started"), str(until))
         thread = Background(worker.run_forever)
         wait_until(lambda: worker.tasks_complete >= 20)
         old.execute_command("FAILOVER", "TO", "127.0.0.1", successor.port, "TIMEOUT", 10_000)
         wait_until(lambda: new.info("replication")["role"] == "master")
         wait_until(lambda: old.info("replication")["role"] == "slave")
         assert worker.tasks_complete < 100
+        until.touch()
         proxy.lead_to(successor.port)  # the connections to the former primary are left open
         journal.clear()
         assert producer.map(note, range(30)) == 30
-        wait_until(lambda: worker.tasks_complete == 130)
+        wait_until(lambda: worker.tasks_complete == 134)
         worker.stop()
         thread.result()
         assert sorted(map(int, done.read_text().split())) == list(range(100))
@@ -607,12 +624,12 @@ def test_only_the_first_task_after_a_look_is_announced(backend: RedisBackend) ->
     worker = worker_of(backend)
     with backend.connections.pubsub() as pubsub:
         pubsub.subscribe(keys.wake_channel("mail"))
-        assert pubsub.get_message(timeout=5.0)
+        assert pubsub.get_message(timeout=PATIENCE)
         assert backend.claim(["mail"], 1, worker) == []
         backend.enqueue([message() for _ in range(10)])
         for _ in range(10):
             backend.enqueue([message()])
-        assert pubsub.get_message(timeout=5.0)
+        assert pubsub.get_message(timeout=PATIENCE)
         assert pubsub.get_message(timeout=0.2) is None
         assert len(backend.claim(["mail"], 20, worker)) == 20
         backend.enqueue([message()])  # the claim had all that it wanted
@@ -628,10 +645,10 @@ def test_a_task_that_is_due_before_all_others_is_announced(backend: RedisBackend
         while backend.listen(["mail"], 0.05):
             pass
         backend.enqueue([message(due=Moment(delay))])
-        assert backend.listen(["mail"], 5.0 if announced else 0.2) is announced
+        assert backend.listen(["mail"], PATIENCE if announced else 0.2) is announced
     due = backend.due_in(["mail"])
     assert due is not None
-    assert 29 < due <= 30
+    assert 20 < due <= 30
 
 
 # Many
@@ -751,7 +768,7 @@ def test_a_stopped_server_delays_and_loses_nothing(
     threading.Event().wait(1.0)
     server.start()
     gator.task(add, 3, 4)
-    thread.join(30)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert worker.tasks_complete == 2
     said = [record.getMessage().partition(" has trouble") for record in caplog.records]
