@@ -1,14 +1,16 @@
 """What many tests need."""
 
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Engine
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds to wait for what must happen: much more than it ever takes."""
 
 
@@ -32,11 +34,16 @@ def in_transactions(engine: Engine) -> Engine:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at the moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that nobody has at the moment.
+
+    It is none of those that the system gives to whoever connects, which may be taken at any time.
+    """
+    anywhere = random.SystemRandom()
+    while True:
+        port = anywhere.randrange(15_000, 32_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class Background(threading.Thread):

@@ -6,12 +6,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from alligator_sql import Gator, constants
+from tests.helpers import PATIENCE, wait_until
 
 from .commands import MODULE, environment, installed, run
 
@@ -58,13 +58,6 @@ def notes(project: Path) -> list[str]:
     return file.read_text(encoding="utf-8").split() if file.exists() else []
 
 
-def eventually(condition: Callable[[], object], timeout: float = 20) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("program", WORKERS)
 def test_a_worker_runs_functions_of_the_current_folder(program, project, sqlite_dsn, enqueue):
     enqueue("one")
@@ -82,9 +75,9 @@ def test_sigterm_ends_it_with_zero(program, project, sqlite_dsn, enqueue):
         text=True,
     )
     enqueue("one")
-    eventually(lambda: notes(project))
+    wait_until(lambda: notes(project))
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     lines = [json.loads(line) for line in errors.splitlines()]
     assert {line["logger"] for line in lines} == {"alligator_sql.worker"}
@@ -168,7 +161,7 @@ def test_it_can_be_stopped_while_it_waits(project):
     assert process.stderr
     assert "waiting" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
 
 
@@ -186,7 +179,7 @@ def test_it_starts_when_the_store_comes_back(project, postgres18_server):
     assert process.stderr
     assert "waiting" in process.stderr.readline()
     postgres18_server._execute(rename, hidden, database)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     postgres18_server.drop_database(database)
 

@@ -1,7 +1,6 @@
 """The tutorial's example, with a real mail server and a real worker process."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import create_engine, text
+
+from tests.helpers import free_port
 
 ROOT = Path(__file__).parents[2]
 WORKER = ("-m", "alligator_sql.cli", "worker", "--concurrency", "1")
@@ -45,9 +46,7 @@ class Machine:
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {

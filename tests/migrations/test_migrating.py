@@ -5,8 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -18,6 +16,7 @@ from alligator_sql.exceptions import (
     StoreUnavailableError,
     UnknownBackendError,
 )
+from tests.helpers import PATIENCE, wait_until
 
 from .databases import ROOT, definitions, dump, file_of, program
 
@@ -65,15 +64,8 @@ def start(code: str, dsn: str, count: int = 6) -> list[subprocess.Popen[str]]:
 
 def ends(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
     """Return the exit codes of processes and what they complained about."""
-    errors = [process.communicate(timeout=60)[1] for process in processes]
+    errors = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     return [(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
 
 
 def revisions(dsn: str) -> list[tuple[str]]:
@@ -127,7 +119,7 @@ def test_upgrades_at_once_on_postgresql(isolation, empty_postgres_dsn):
         connection.execute("select pg_advisory_lock(%s)", (LOCK,))
         processes = start(WAIT_THEN_UPGRADE, empty_postgres_dsn)
         # All have begun before the first of them migrates.
-        eventually(lambda: connection.execute(waiting).fetchone() == (6,))
+        wait_until(lambda: connection.execute(waiting).fetchone() == (6,))
     assert ends(processes) == [(0, "")] * 6
     assert revisions(empty_postgres_dsn) == [(schema.REVISION,)]
 
