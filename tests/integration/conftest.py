@@ -9,7 +9,7 @@ import pytest
 from tests.compat import tasks
 
 from .alligator_one import Old
-from .processes import Files, Process
+from .processes import WITH_CHANGES, Files, Process
 
 
 @pytest.fixture
@@ -30,6 +30,19 @@ def start(tmp_path, dsn) -> Iterator[Callable[..., Process]]:
     yield start
     for process in processes:
         process.close()
+
+
+@pytest.fixture
+def changed(tmp_path) -> Callable[[str], str]:
+    """Return a folder for the path of workers that get other settings by an assignment."""
+
+    def changed(assignment: str) -> str:
+        folder = tmp_path / "changed"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(WITH_CHANGES.format(assignment))
+        return str(folder)
+
+    return changed
 
 
 @pytest.fixture(params=["sqlite", "redis"])

@@ -4,13 +4,35 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from alligator_sql import Gator
+from alligator_sql.backends.sql import SQLBackend
 from alligator_sql.messages import TaskRecord
 from tests.helpers import PATIENCE, wait_until
 
 from .commands import MODULE, environment
 
 PROJECT = Path(__file__).parents[2]
+LOOKS_HOURLY = """
+from alligator_sql import Gator, Worker
+from alligator_sql.workers import polling
+
+polling.LONGEST_DEAF = polling.LONGEST_LISTENING = 3600.0
+Worker(Gator(), nap_time=40 * 3600.0).run_forever()
+"""
+"""A worker that finds by itself what is there at its start: all else has to wake it."""
+WITH_CHANGES = """
+import sys
+
+if any(word.startswith("alligator_sql.cli") for word in sys.orig_argv):
+    from alligator_sql.workers import consumer, prefetch, supervisor
+
+    {}
+"""
+"""Imported by every interpreter at its start: a worker gets other settings than it is made with."""
+UNHURRIED = "consumer.LAST_WORDS = supervisor.STOP_PATIENCE = 3600.0"
+"""The change with which workers wait for what they have told to stop."""
 
 
 class Process:
@@ -75,6 +97,14 @@ class Files:
 
     def let_go(self) -> None:
         Path(self.until).touch()
+
+
+def end_leases(gator: Gator) -> None:
+    """End the leases of all workers in a SQL store, as time does."""
+    assert isinstance(gator.store, SQLBackend)
+    table = gator.store.names.table("workers")
+    with gator.store.engine.begin() as connection:
+        connection.execute(text(f"update {table} set expires_at = started_at"))
 
 
 def is_alive(pid: int) -> bool:

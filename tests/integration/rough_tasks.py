@@ -28,7 +28,7 @@ def leave(code: int) -> None:
 def kill_itself() -> None:
     """Die as by the kernel when memory has run out."""
     os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
+    time.sleep(600)
 
 
 def log_and_fail(word: str) -> None:
@@ -50,7 +50,7 @@ def fork_and_die(pids: str) -> None:
     """Leave a process behind that holds all that this one has open."""
     pid = os.fork()
     if pid == 0:
-        time.sleep(60)
+        time.sleep(600)
         os._exit(0)
     append(pids, str(pid))
     kill_itself()
@@ -66,10 +66,10 @@ def fork_and_return(ran: str) -> None:
 
 def start_and_hang(pids: str) -> None:
     """Wait for a process of its own, in C."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     append(pids, str(process.pid))
     append(pids, str(os.getpid()))
-    time.sleep(60)
+    time.sleep(600)
 
 
 def leave_an_orphan(ended: str) -> None:
@@ -85,7 +85,7 @@ def hold_memory(mebibytes: int, pids: str) -> None:
 def hold_the_interpreter(started: str) -> None:
     """Compute in C, and let no other thread run Python code meanwhile."""
     append(started, str(os.getpid()))
-    ctypes.PyDLL(None).sleep(60)
+    ctypes.PyDLL(None).sleep(600)
 
 
 def note_interruption(notes: str) -> None:
@@ -102,7 +102,7 @@ def note_interruption(notes: str) -> None:
 async def note_cancellation(notes: str) -> None:
     """Do the same in a coroutine."""
     try:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     except BaseException as error:
         append(notes, type(error).__name__)
         append(notes, type(current_task().interruption).__name__)
@@ -132,9 +132,9 @@ def wait_and_note(started: str, until: str, notes: str) -> None:
 def tell_and_stay(started: str, told: str) -> None:
     """Note that it is to stop, and run on."""
     append(started, str(os.getpid()))
-    current_task().wait(60)
+    current_task().wait(600)
     append(told, type(current_task().interruption).__name__)
-    time.sleep(60)
+    time.sleep(600)
 
 
 async def wait_for_file_later(started: str, until: str, line: str) -> None:

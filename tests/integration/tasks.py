@@ -56,7 +56,7 @@ def not_json() -> object:
 def wait_for_file(started: str, until: str, line: str = "") -> None:
     """Say in the file ``started`` that this runs, and end once the file ``until`` exists."""
     append(started, line or str(os.getpid()))
-    for _ in range(6000):
+    for _ in range(60_000):
         if Path(until).exists():
             return
         time.sleep(0.01)

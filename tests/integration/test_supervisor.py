@@ -16,7 +16,7 @@ from tests.helpers import wait_until
 
 from . import rough_tasks, tasks
 from .commands import MODULE
-from .processes import Files, Process, ended, is_alive
+from .processes import UNHURRIED, Files, Process, end_leases, ended, is_alive
 
 BREAKABLE = """
 import os, pathlib, sys
@@ -69,11 +69,12 @@ def hold(gator: Gator, files: Files, count: int) -> list[str]:
 
 class TestDeaths:
     def test_a_killed_worker_is_replaced_and_its_task_rescued(self, gator, start, files):
-        supervisor = start("-p", "2", "--lease", "1")
+        supervisor = start("-p", "2")
         (task_id,) = hold(gator, files, 1)
         (victim,) = map(int, files.lines(files.started))
         assert victim in started(supervisor)
         os.kill(victim, signal.SIGKILL)
+        end_leases(gator)
         wait_until(lambda: re.search(rf"#{victim}\) died by SIGKILL, restarting", supervisor.log))
         wait_until(lambda: len(files.lines(files.started)) == 2)
         wait_until_up(supervisor, 3)
@@ -151,9 +152,9 @@ class TestStopping:
             record = gator.find(task_id)
             assert (record.status_name, record.attempts, record.crashes) == ("waiting", 0, 0)
 
-    def test_a_third_signal_ends_all_at_once(self, gator, start, files):
+    def test_a_third_signal_ends_all_at_once(self, gator, start, files, changed):
         task = gator.task(rough_tasks.tell_and_stay, files.started, files.done)
-        supervisor = start("-p", "1")
+        supervisor = start("-p", "1", path=changed(UNHURRIED))
         wait_until(lambda: files.lines(files.started))
         supervisor.send(signal.SIGTERM)
         supervisor.says("was told to stop, finishing")
