@@ -16,7 +16,7 @@ from .stores import STORES
 from .storm import WORKER, Storm
 
 PATIENCE: Final = 60.0
-"""Seconds that calm workers get for what is left, unless more are given."""
+"""Seconds that calm workers get to run anything, and then for what is left."""
 SHOWN: Final = 10
 """Violations that are printed with all that is known of their task."""
 CONNECTION: Final = ("disconnect", "stall", "reset", "cut", "swallow", "lock")
@@ -94,7 +94,7 @@ def run(
     workers: int = 4,
     worker: tuple[str, ...] = WORKER,
     faults: tuple[str, ...] = (),
-    patience: float = PATIENCE,
+    patience_with_the_rest: float = PATIENCE,
     told: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Let chaos reign for ``seconds``, drain what is left, and check every promise."""
@@ -107,7 +107,7 @@ def run(
         with closing(storm):
             storm.rage(seconds)
             told("calm")
-            storm.drain(patience)
+            storm.drain(PATIENCE, patience_with_the_rest)
             told("drained")
         evidence = Evidence(
             list(journal.read(folder / "journal.jsonl")),

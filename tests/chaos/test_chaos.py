@@ -11,7 +11,7 @@ SEED = 1
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SECONDS + 180)
+@pytest.mark.timeout(SECONDS + 400)
 @pytest.mark.parametrize(
     "store", [pytest.param("postgresql", marks=pytest.mark.postgres), "sqlite", "redis"]
 )

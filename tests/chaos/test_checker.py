@@ -195,11 +195,17 @@ def test_a_task_that_has_to_fail_must_not_succeed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_broken_fence_is_found(tmp_path) -> None:
-    report = run(
-        "sqlite", tmp_path, seconds=20, seed=1, workers=3,
-        worker=("-m", "tests.chaos.unfenced"), faults=("freeze",), patience=5,
-    )  # fmt: skip
-    broken = {violation.invariant for violation in report.violations}
-    assert "wrong outcome" in broken, str(report)
-    assert not broken & {"lost", "rolled back", "process"}, str(report)
+    for seed in range(1, 4):  # a storm may pass without an outcome that comes too late
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        report = run(
+            "sqlite", folder, seconds=20, seed=seed, workers=3,
+            worker=("-m", "tests.chaos.unfenced"), faults=("freeze",), patience_with_the_rest=5,
+        )  # fmt: skip
+        broken = {violation.invariant for violation in report.violations}
+        assert not broken & {"lost", "rolled back", "process"}, str(report)
+        if "wrong outcome" in broken:
+            return
+    pytest.fail(str(report))
