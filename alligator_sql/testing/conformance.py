@@ -59,6 +59,8 @@ from ..outcomes import (
 )
 
 TTL = 30.0
+PATIENCE = 60.0
+"""Seconds to wait for what must happen: much more than it ever takes."""
 FAILURE = Failure("ValueError", "no such follower", "Traceback …\nValueError: no such follower")
 CANCELED_FAILURE = Failure("TaskCanceled", "canceled while it ran", "Traceback …", "canceled")
 PUT_BACK = (Retry(0.0, FAILURE, "again"), Snoozed(0.0, ValueError()), Released())
@@ -261,7 +263,7 @@ class BackendConformance:
 
         def consume(worker: UUID) -> list[UUID]:
             claimed: list[UUID] = []
-            barrier.wait(10)
+            barrier.wait(PATIENCE)
             while claims := backend.claim(["mail"], 7, worker):
                 claimed += [claim.id for claim in claims]
             return claimed
@@ -548,7 +550,7 @@ class BackendConformance:
         barrier = threading.Barrier(8)
 
         def produce(_: int) -> tuple[UUID, bool]:
-            barrier.wait(10)
+            barrier.wait(PATIENCE)
             receipt = backend.enqueue([message(unique_key="k")])[0]
             return receipt.id, receipt.duplicate
 
@@ -695,7 +697,7 @@ class BackendConformance:
             waiting = thread.submit(backend.ending, "slow", 30.0)
             assert not waiting.done()
             self.settle(backend, claim, Succeeded("x", result='"x"'))
-            ending = waiting.result(25.0)
+            ending = waiting.result(PATIENCE)
         assert ending is not None
         assert ending.value == '"x"'
 
@@ -782,7 +784,7 @@ class BackendConformance:
         barrier = threading.Barrier(4)
 
         def rescue(_: int) -> Sequence[UUID]:
-            barrier.wait(10)
+            barrier.wait(PATIENCE)
             return backend.rescue(3)
 
         with ThreadPoolExecutor(4) as threads:
@@ -976,7 +978,7 @@ class BackendConformance:
         with ThreadPoolExecutor(1) as thread:
             waiting = thread.submit(backend.ending, str(claim.id), 30.0)
             self.settle(backend, claim, Released())
-            ending = waiting.result(25.0)
+            ending = waiting.result(PATIENCE)
         assert ending is not None
         assert (ending.status, ending.value) == (CANCELED, None)
 
@@ -1017,14 +1019,14 @@ class BackendConformance:
             barrier = threading.Barrier(2)
 
             def cancel(claim: Claim = claim, barrier: threading.Barrier = barrier) -> object:
-                barrier.wait(10)
+                barrier.wait(PATIENCE)
                 return backend.cancel("mail", str(claim.id))
 
             with ThreadPoolExecutor(1) as thread:
                 canceled = thread.submit(cancel)
-                barrier.wait(10)
+                barrier.wait(PATIENCE)
                 assert self.settle(backend, claim, Released())
-                assert canceled.result(20) is not None
+                assert canceled.result(PATIENCE) is not None
             self.check_canceled(backend, claim, attempts=0)
 
     @needs("interrupt", "wake")
@@ -1247,7 +1249,7 @@ class BackendConformance:
 
     @needs("pause", "delay")
     def test_nothing_is_to_come_from_a_paused_queue(self, backend: Backend) -> None:
-        backend.enqueue([message(due=Moment(5.0))])
+        backend.enqueue([message(due=Moment(100.0))])
         backend.enqueue([message("other", due=Moment(300.0))])
         backend.pause("mail")
         assert backend.due_in(["mail"]) is None
@@ -1406,7 +1408,7 @@ class BackendConformance:
         barrier = threading.Barrier(4)
 
         def retry(_: int) -> bool:
-            barrier.wait(10)
+            barrier.wait(PATIENCE)
             return backend.retry("mail", "bad")
 
         with ThreadPoolExecutor(4) as threads:
@@ -1464,11 +1466,11 @@ class BackendConformance:
             while backend.listen(["mail"], 0.01):
                 pass
             listening.set()
-            return backend.listen(["mail"], 30.0)
+            return backend.listen(["mail"], PATIENCE)
 
         with ThreadPoolExecutor(1) as thread:
             woken = thread.submit(listen)
-            assert listening.wait(20)
+            assert listening.wait(PATIENCE)
             while not woken.done():
                 act()
                 if threading.Event().wait(0.1):

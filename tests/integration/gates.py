@@ -4,6 +4,7 @@ import threading
 from contextlib import suppress
 
 from alligator_sql import TaskTimeout, current_task
+from tests.helpers import PATIENCE
 
 
 class Gates:
@@ -11,6 +12,7 @@ class Gates:
 
     def __init__(self) -> None:
         self.entered = threading.Event()
+        self.answering = threading.Event()
         self.opened = threading.Event()
         self.ran: list[str] = []
 
@@ -33,12 +35,13 @@ def gate(name: str) -> None:
     """Run until the test opens the gate."""
     gates = current
     gates.entered.set()
-    assert gates.opened.wait(30)
+    assert gates.opened.wait(PATIENCE)
     gates.ran.append(name)
 
 
 def answer_when_told_to_stop(value: object) -> object:
-    current_task().wait(30)
+    current.answering.set()
+    current_task().wait(PATIENCE)
     return value
 
 
@@ -48,7 +51,7 @@ def stay() -> None:
     gates.entered.set()
     while not gates.opened.is_set():
         with suppress(TaskTimeout):
-            gates.opened.wait(30)
+            gates.opened.wait(PATIENCE)
 
 
 def echo(value: object) -> object:

@@ -48,8 +48,8 @@ def loop() -> None:
 
 
 def spin() -> None:
-    scene.began.set()
     try:
+        scene.began.set()
         loop()
     except TaskCanceled:
         scene.seen.append("canceled")
@@ -104,8 +104,8 @@ def gator(request: pytest.FixtureRequest) -> Gator:
 
 @contextmanager
 def working(gator: Gator, executor: str = "threads") -> Iterator[None]:
-    """Let a worker run, with a beat that no test waits for unless it has to."""
-    worker = Worker(gator, executor=executor, lease=3, concurrency=2)
+    """Let a worker run, with a beat short enough to wait for and a lease long enough to keep."""
+    worker = Worker(gator, executor=executor, lease=9, concurrency=2)
     with ThreadPoolExecutor(1) as thread:
         ended = thread.submit(worker.run_forever)
         try:

@@ -302,7 +302,7 @@ class TestLostAnswers:
 class TestPartitions:
     def test_longer_than_the_lease(self, near, far, proxy):
         task = near.task(gates.gate, "twice")
-        with working(far, lease=2.0):
+        with working(far, lease=8.0):
             assert gates.current.entered.wait(PATIENCE)
             proxy.stall()
             with working(near):

@@ -52,20 +52,21 @@ class Operating:
         gator.pause()
         for number in range(100):
             gator.options(delay_by=number / 50).task(tasks.add, 1, 2)
-        claims = []
+        claims: list[float] = []
         claim = gator.store.claim
 
         def counted(*arguments, **options):
-            claims.append(arguments)
+            claims.append(time.monotonic())
             return claim(*arguments, **options)
 
         monkeypatch.setattr(gator.store, "claim", counted)
         worker = Worker(gator)
         running = Background(worker.run_forever)
-        time.sleep(2)
+        wait_until(lambda: claims and time.monotonic() - claims[0] > 2)
         worker.stop()
         running.result()
-        assert 0 < len(claims) < 15  # each pause is twice as long as the one before
+        early = [moment for moment in claims if moment - claims[0] < 2]
+        assert len(early) < 15  # each pause is twice as long as the one before
 
     def test_who_names_a_task_gets_it_from_a_paused_queue(self, gator):
         task = gator.task(tasks.add, 1, 2)

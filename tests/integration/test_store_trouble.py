@@ -192,17 +192,17 @@ class TestWorkers:
 
     @pytest.mark.parametrize("limit", ["statement_timeout", "lock_timeout"])
     def test_outlive_statements_that_take_too_long(self, emptied, caplog, limit):
-        with opened(emptied.dsn(query=f"options={quote(f'-c {limit}=200')}")) as gator:
+        with opened(emptied.dsn(query=f"options={quote(f'-c {limit}=2000')}")) as gator:
             survives(gator, locked(emptied), caplog)
         assert limit.replace("_", " ") in caplog.text
 
     def test_outlive_a_server_that_says_nothing_any_more(self, emptied, caplog, monkeypatch):
         """Its system still answers for it, so that no keepalive can tell."""
         monkeypatch.setattr(sessions, "MARGIN", 0.3)
-        query = f"connect_timeout=2&options={quote('-c statement_timeout=700')}"
+        query = f"connect_timeout=3&options={quote('-c statement_timeout=2700')}"
         with opened(emptied.dsn(query=query)) as gator:
             survives(gator, frozen(emptied), caplog)
-        assert "no answer within 1 s" in caplog.text
+        assert "no answer within 3 s" in caplog.text
 
 
 class TestCallers:
@@ -289,7 +289,7 @@ class TestCallers:
     def test_do_not_wait_for_a_frozen_server_for_ever(self, emptied, monkeypatch):
         monkeypatch.setattr(sessions, "MARGIN", 0.1)
         monkeypatch.setattr(connections, "ATTEMPTS", 1)
-        with opened(emptied.dsn(query=f"options={quote('-c statement_timeout=200')}")) as gator:
+        with opened(emptied.dsn(query=f"options={quote('-c statement_timeout=2000')}")) as gator:
             gator.task(tasks.echo, 1)
             with frozen(emptied), pytest.raises(StoreUnavailableError, match="no answer within"):
                 gator.task(tasks.echo, 2)

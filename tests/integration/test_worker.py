@@ -20,7 +20,7 @@ from alligator_sql.lease import Lease
 from alligator_sql.messages import Claim
 from alligator_sql.outcomes import Settlement
 from alligator_sql.testing.clock import ManualClock
-from tests.helpers import wait_until
+from tests.helpers import PATIENCE, wait_until
 from tests.integration import gates
 
 
@@ -46,7 +46,7 @@ def running(worker: Worker) -> Iterator[Future[int]]:
         finally:
             gates.current.opened.set()
             worker.stop()
-            assert future.result(30) == 0
+            assert future.result(PATIENCE) == 0
 
 
 def test_what_a_long_task_holds_up_goes_to_another_worker(gator: Gator) -> None:
@@ -56,7 +56,7 @@ def test_what_a_long_task_holds_up_goes_to_another_worker(gator: Gator) -> None:
     gator.task(gates.gate, "long")
     gator.map(gates.quick, ["behind 1", "behind 2"])
     with running(Worker(gator)):
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         with running(Worker(gator)):
             wait_until(lambda: {"behind 1", "behind 2"} <= set(gates.current.ran))
             assert "long" not in gates.current.ran
@@ -69,7 +69,7 @@ def test_a_long_task_alone_is_all_that_is_held(gator: Gator) -> None:
     for number in range(3):
         gator.task(gates.gate, f"long {number}")
     with running(Worker(gator, concurrency=2)):
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         wait_until(lambda: gator.len() == 1)
 
 
@@ -80,12 +80,12 @@ def test_a_stop_hands_back_what_has_not_started(gator: Gator) -> None:
     worker = Worker(gator)
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(worker.run_forever)
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         worker.stop()
         wait_until(lambda: gator.len() == 3)
         assert not future.done()
         gates.current.opened.set()
-        assert future.result(30) == 0
+        assert future.result(PATIENCE) == 0
     records = [gator.find(task.task_id) for task in tasks]
     assert [record.attempts for record in records if record is not None] == [0, 0, 0]
     assert gates.current.ran[-1] == "long"
@@ -96,10 +96,10 @@ def test_a_second_stop_releases_what_still_runs(gator: Gator) -> None:
     worker = Worker(gator)
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(worker.run_forever)
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         worker.stop()
         worker.stop()
-        assert future.result(30) == 0
+        assert future.result(PATIENCE) == 0
     record = gator.find(task.task_id)
     assert record is not None
     assert (record.status_name, record.attempts) == ("waiting", 0)
@@ -110,9 +110,9 @@ def test_running_tasks_get_only_their_grace(gator: Gator) -> None:
     worker = Worker(gator, grace=0)
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(worker.run_forever)
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         worker.stop()
-        assert future.result(30) == 0
+        assert future.result(PATIENCE) == 0
     assert gator.len() == 1
 
 
@@ -123,9 +123,9 @@ def test_nothing_is_left_behind_by_a_second_stop(gator: Gator) -> None:
     worker = Worker(gator, grace=0)
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(worker.run_forever)
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         worker.stop()
-        assert future.result(30) == 0
+        assert future.result(PATIENCE) == 0
     assert gator.len() == 4
     records = [gator.find(task.task_id) for task in behind]
     assert [record.attempts for record in records if record is not None] == [0, 0, 0]
@@ -135,11 +135,16 @@ def test_a_wake_up_does_not_keep_a_full_worker_busy(gator: Gator) -> None:
     gator.task(gates.gate, "long")
     worker = Worker(gator)
     with running(worker):
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         gator.task(gates.quick, "wakes the worker, which has no thread for it")
-        before = time.process_time()
-        threading.Event().wait(0.5)
-        assert time.process_time() - before < 0.25
+        wait_until(lambda: _busy_in(0.5) < 0.25)
+
+
+def _busy_in(seconds: float) -> float:
+    """Return for how long this process computes within ``seconds``."""
+    before = time.process_time()
+    threading.Event().wait(seconds)
+    return time.process_time() - before
 
 
 def test_a_stuck_task_does_not_keep_a_worker_from_looking_in_time(
@@ -149,7 +154,7 @@ def test_a_stuck_task_does_not_keep_a_worker_from_looking_in_time(
     gator.options(timeout=0.01).task(gates.stay)
     worker = Worker(gator)
     with running(worker):
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         consumer = worker._consumer
         assert consumer is not None
         wait_until(lambda: consumer._stuck == 1)
@@ -205,9 +210,10 @@ def test_an_outcome_that_is_refused_at_a_stop_keeps_no_other_task_from_its_relea
     bad = gator.task(gates.answer_when_told_to_stop, "poison")
     long = gator.task(gates.gate, "long")
     with running(worker := Worker(gator, concurrency=2, grace=0)) as ended:
-        assert gates.current.entered.wait(30)
+        assert gates.current.answering.wait(PATIENCE)
+        assert gates.current.entered.wait(PATIENCE)
         worker.stop()
-        assert ended.result(30) == 0
+        assert ended.result(PATIENCE) == 0
     records = [gator.find(task.task_id) for task in (bad, long)]
     assert [record and (record.status_name, record.attempts) for record in records] == [
         ("failed", 1),
@@ -251,13 +257,14 @@ class _AwayAtTheEnd(LocalMemoryBackend):
         return super().ack(settlements)
 
 
-def test_a_stop_waits_a_moment_for_a_store_that_is_away() -> None:
+def test_a_stop_waits_a_moment_for_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alligator_sql.workers.consumer.LAST_PAUSE", 0.0)
     gator = Gator(f"locmem://{uuid4()}", backend_class=_AwayAtTheEnd)
     task = gator.task(gates.gate, "long")
     with running(worker := Worker(gator, grace=0)) as ended:
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         worker.stop()
-        assert ended.result(30) == 0
+        assert ended.result(PATIENCE) == 0
     record = gator.find(task.task_id)
     assert record is not None
     assert (record.status_name, record.attempts, record.crashes) == ("waiting", 0, 0)
@@ -300,8 +307,8 @@ def test_a_worker_whose_lease_ended_goes_on_as_another(
     dsn = f"locmem://{uuid4()}"
     gator = Gator(dsn, backend_class=lambda conn: LocalMemoryBackend(conn, clock=clock))
     first = gator.task(gates.gate, "under the old lease")
-    with running(Worker(gator, lease=0.3, concurrency=3)):
-        assert gates.current.entered.wait(30)
+    with running(Worker(gator, lease=9, concurrency=3)):
+        assert gates.current.entered.wait(PATIENCE)
         before = gator.find(first.task_id)
         clock.advance(60)
         wait_until(lambda: any("has ended" in record.message for record in caplog.records))
@@ -330,26 +337,26 @@ def test_threads_run_tasks_side_by_side(gator: Gator) -> None:
     gator.task(gates.gate, "one")
     gator.task(gates.quick, "two")
     with running(Worker(gator, concurrency=2)):
-        assert gates.current.entered.wait(30)
+        assert gates.current.entered.wait(PATIENCE)
         wait_until(lambda: gates.current.ran == ["two"])
 
 
-def test_a_delayed_task_starts_without_waiting_for_the_next_poll(sqlite_dsn: str) -> None:
+def test_a_delayed_task_starts_without_waiting_for_the_next_poll(
+    sqlite_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("LONGEST_DEAF", "LONGEST_LISTENING"):
+        monkeypatch.setattr(f"alligator_sql.workers.polling.{limit}", 3600.0)
     gator = Gator(sqlite_dsn)
-    with running(Worker(gator)):
-        wait_until(lambda: _idle_for_long(gator))
+    worker = Worker(gator, nap_time=40 * 3600.0)
+    with running(worker):
+        wait_until(lambda: worker._consumer is not None and worker._consumer._listening())
         task = gator.options(delay_by=1.5).task(gates.quick, "later")
         wait_until(lambda: gates.current.ran == ["later"])
     record = gator.find(task.task_id)
     gator.close()
     assert record is not None
     assert record.started_at is not None
-    assert 0 <= (record.started_at - record.run_at).total_seconds() < 0.5
-
-
-def _idle_for_long(gator: Gator) -> bool:
-    """Whether the pause of an idle worker has had the time to grow beyond a second."""
-    return not threading.Event().wait(3.0) and gator.len() == 0
+    assert 0 <= (record.started_at - record.run_at).total_seconds() < 10
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,10 @@ def test_its_time_runs_out() -> None:
 
 def test_what_has_ended_does_not_run_out_of_time() -> None:
     context = TaskContext()
-    context.begin("quick", 0.05)
+    context.begin("quick", 1.0)
     context.end()
     later = TaskContext()
-    later.begin("slow", 0.1)
+    later.begin("slow", 1.1)
     assert later.wait(PATIENCE)
     assert context.interruption is None
 

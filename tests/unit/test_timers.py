@@ -11,10 +11,10 @@ def test_calls_are_made_in_the_order_of_their_times() -> None:
     made: list[str] = []
     done = threading.Event()
     now = time.monotonic()
-    timers.at(now + 0.3, done.set)
-    timers.at(now + 0.2, lambda: made.append("second"))
-    timers.at(now + 0.1, lambda: made.append("first"))
-    timers.at(now + 0.15, lambda: made.append("never")).cancel()
+    timers.at(now + 3.0, done.set)
+    timers.at(now + 2.0, lambda: made.append("second"))
+    timers.at(now + 1.0, lambda: made.append("first"))
+    timers.at(now + 1.5, lambda: made.append("never")).cancel()
     assert done.wait(PATIENCE)
     assert made == ["first", "second"]
 
