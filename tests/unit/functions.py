@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -27,6 +28,10 @@ def say(word: str) -> None:
 
 def fail(message: str = "no") -> None:
     raise ValueError(message)
+
+
+def process_id() -> int:
+    return os.getpid()
 
 
 def leave() -> None:

@@ -1,7 +1,10 @@
 """A child process is used for the next task only when nothing is left of the last one."""
 
 import logging
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,7 @@ from alligator_sql.context import TaskContext
 from alligator_sql.exceptions import TaskTimeout
 from alligator_sql.messages import Claim
 from alligator_sql.outcomes import Failed, Outcome, Succeeded
-from alligator_sql.workers.runners.process import ChildLimits, process_runner
+from alligator_sql.workers.runners.process import Child, ChildLimits, process_runner
 from alligator_sql.workers.runners.thread import ThreadRunner
 from tests.helpers import wait_until
 
@@ -63,6 +66,27 @@ def test_one_that_was_killed_at_the_end_of_its_task_gets_no_other(bench: Bench) 
     late = claim_of(stored(functions.add, 1, 2), func="late")
     outcomes = bench.run(late, claim_of(stored(functions.add, 3, 4)))
     assert outcomes == [Succeeded(3), Succeeded(7)]
+
+
+def test_a_task_is_not_lost_with_one_whose_death_has_not_shown_yet(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Child, "is_worn", lambda child, _limits: not child._is_alive)
+    [before] = bench.run(claim_of(stored(functions.process_id)))
+    assert isinstance(before, Succeeded)
+    os.kill(before.value, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{before.value}").exists())
+    [after] = bench.run(claim_of(stored(functions.process_id)))
+    assert isinstance(after, Succeeded)
+    assert after.value != before.value
+
+
+def test_a_task_that_no_child_survives_has_failed(bench: Bench) -> None:
+    deadly = str(stored(functions.add, 1, 2)).replace("functions", "deadly")
+    first, second = bench.run(claim_of(stored(functions.add, 1, 2)), claim_of(deadly))
+    assert first == Succeeded(3)
+    assert isinstance(second, Failed)
+    assert "exit code 3" in second.failure.message
 
 
 def test_a_value_that_cannot_be_encoded_does_not_end_it(bench: Bench) -> None:

@@ -118,12 +118,15 @@ class Children:
         refused = self._refusal(claim)
         if refused is not None:
             return refused
-        try:
-            child = self._child()
-        except OSError as error:
-            logger.error("cannot start a child process, task %s waits: %s", claim.id, error)
-            return Snoozed(NO_CHILD_PAUSE, error)
-        return child.run(claim, context)
+        outcome = None
+        while outcome is None:
+            try:
+                child = self._child()
+            except OSError as error:
+                logger.error("cannot start a child process, task %s waits: %s", claim.id, error)
+                return Snoozed(NO_CHILD_PAUSE, error)
+            outcome = child.run(claim, context)
+        return outcome
 
     def _child(self) -> "Child":
         child: Child | None = getattr(self._own, "child", None)
@@ -183,8 +186,13 @@ class Child:
         self._process.wait()
         self._channel.end()
 
-    def run(self, claim: Claim, context: TaskContext) -> Outcome:
-        """Run a claim, and return what became of it, whatever becomes of the child."""
+    def run(self, claim: Claim, context: TaskContext) -> Outcome | None:
+        """Run a claim, and return what became of it, whatever becomes of the child.
+
+        Returns:
+            None when a child that has run others did not say a word about it: perhaps it was
+            dead already, which shows a moment later. A new one always has an answer.
+        """
         self._tasks += 1
         try:
             return self._talk(claim, context)
@@ -192,12 +200,14 @@ class Child:
             self._kill()  # what it has yet to say would be taken for words about its next task
             raise
 
-    def _talk(self, claim: Claim, context: TaskContext) -> Outcome:
+    def _talk(self, claim: Claim, context: TaskContext) -> Outcome | None:
         last_will: tuple[float, Payload] | None = None
+        heard = False
         with context.stopped_by(self._kill):
             with suppress(OSError):
                 self._channel.send({"claim": dump_claim(claim)})
             while (words := self._channel.receive()) is not None:
+                heard = True
                 match words:
                     case {"ready": True}:
                         self._is_ready = True
@@ -212,6 +222,9 @@ class Child:
                         self._memory = memory
                         context.end()
                         return load_outcome(outcome)
+        if not heard and self._tasks > 1 and context.interruption is None:
+            self.end()
+            return None
         context.end()
         self.end()
         code = self._process.returncode
