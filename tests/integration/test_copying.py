@@ -276,11 +276,17 @@ def test_an_interrupt_leaves_nothing_behind(gator18, postgres18_dsn):
     gator18.map(tasks.echo, range(MANY))
     execute(postgres18_dsn, ONCE.format(what="perform pg_sleep(20);"), BEFORE_PAYLOAD)
     threads = threading.active_count()
-    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
-    timer.start()
+
+    def interrupt() -> None:
+        sleeping = "select 1 from pg_stat_activity where wait_event = 'PgSleep'"
+        with psycopg.connect(postgres18_dsn, autocommit=True) as observer:
+            wait_until(lambda: observer.execute(sleeping).fetchall())
+        signal.raise_signal(signal.SIGINT)
+
+    interrupting = Background(interrupt)
     with pytest.raises(KeyboardInterrupt):
         gator18.map(tasks.echo, range(MANY))
-    timer.join()
+    interrupting.result()
     assert threading.active_count() == threads
     assert gator18.len() == MANY
     assert gator18.map(tasks.echo, range(MANY)) == MANY
@@ -348,16 +354,18 @@ class TestNetworks:
 
     def test_that_lose_the_answer_to_a_commit_store_once(self, cluster):
         empty(cluster.dsn())
-        execute(cluster.dsn(), ONCE.format(what="perform pg_sleep(1);"), AT_COMMIT)
-        sleeping = "select 1 from pg_stat_activity where wait_event = 'PgSleep'"
+        execute(cluster.dsn(), ONCE.format(what="perform pg_advisory_xact_lock(7);"), AT_COMMIT)
+        waiting = "select 1 from pg_locks where locktype = 'advisory' and not granted"
         with (
             psycopg.connect(cluster.dsn(), autocommit=True) as observer,
             Proxy(cluster.port) as proxy,
             closing(Gator(cluster.dsn(proxy.port))) as gator,
         ):
+            observer.execute("select pg_advisory_lock(7)")
             mapped = Background(partial(gator.map, tasks.echo, range(MANY)))
-            wait_until(lambda: observer.execute(sleeping).fetchall())
+            wait_until(lambda: observer.execute(waiting).fetchall())
             proxy.swallow("answers")
+            observer.execute("select pg_advisory_unlock(7)")
             assert proxy.swallowing.wait(PATIENCE)
             proxy.swallow()
             proxy.reset()

@@ -106,9 +106,13 @@ class TestDeaths:
         task = gator.task(tasks.append, files.done, "ran")
         worker = start(program=[sys.executable, "-c", CHILDREN_CANNOT_START])
         worker.says("a child process did not start")
-        wait_until(lambda: gator.find(task.task_id).status_name == "waiting")
-        record = gator.find(task.task_id)
-        assert (record.attempts, record.crashes, record.error) == (0, 0, None)
+
+        def is_put_back() -> bool:
+            record = gator.find(task.task_id)
+            known = (record.status_name, record.attempts, record.crashes, record.error)
+            return known == ("waiting", 0, 0, None)
+
+        wait_until(is_put_back)
         worker.send(signal.SIGTERM)
         assert worker.ends() == 0
 
