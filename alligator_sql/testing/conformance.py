@@ -490,7 +490,7 @@ class BackendConformance:
         for one in sent.values():
             backend.enqueue([one])
         worker = self.worker(backend)
-        order = [backend.claim(["mail"], 1, worker)[0].id for _ in sent]
+        order = [backend.claim(["mail"], 1, worker, thorough=True)[0].id for _ in sent]
         assert order == [sent[p].id for p in (32767, 5, 0, -32768)]
 
     @needs("priority")
@@ -607,7 +607,7 @@ class BackendConformance:
         assert (waiting.priority, waiting.tags, waiting.unique_key) == (3, ("a", "b"), "k")
         assert waiting.created_at.utcoffset() is not None
         worker = self.worker(backend)
-        (claim,) = backend.claim(["mail"], 1, worker, begins=True)
+        (claim,) = backend.claim(["mail"], 1, worker, thorough=True, begins=True)
         running = backend.find("found")
         assert running is not None
         assert (running.status, running.worker_id, running.attempts) == (RUNNING, worker, 1)
@@ -711,10 +711,10 @@ class BackendConformance:
     @needs("lease", "fence")
     def test_a_worker_without_a_lease_claims_nothing(self, backend: Backend) -> None:
         backend.enqueue([message()])
-        assert backend.claim(["mail"], 1, uuid4()) == []
+        assert backend.claim(["mail"], 1, uuid4(), thorough=True) == []
         worker = self.worker(backend)
         self.advance(backend, TTL + 1)
-        assert backend.claim(["mail"], 1, worker) == []
+        assert backend.claim(["mail"], 1, worker, thorough=True) == []
         assert backend.len("mail") == 1
 
     @needs("lease", "fence")
@@ -732,12 +732,12 @@ class BackendConformance:
     def test_the_tasks_of_a_dead_worker_come_back(self, backend: Backend) -> None:
         backend.enqueue([message(), message()])
         dead = self.worker(backend)
-        (old,) = backend.claim(["mail"], 1, dead, begins=True)
+        (old,) = backend.claim(["mail"], 1, dead, thorough=True, begins=True)
         self.advance(backend, TTL + 1)
         living = self.worker(backend)
-        (held,) = backend.claim(["mail"], 1, living)
+        (held,) = backend.claim(["mail"], 1, living, thorough=True)
         assert backend.rescue(3) == [old.id]
-        (again,) = backend.claim(["mail"], 5, living)
+        (again,) = backend.claim(["mail"], 5, living, thorough=True)
         assert (again.id, again.attempts, again.crashes) == (old.id, 2, 1)
         assert not self.settle(backend, old, Succeeded())
         assert self.settle(backend, again, Succeeded())
@@ -748,7 +748,7 @@ class BackendConformance:
     def test_a_worker_that_leaves_holding_tasks_is_rescued_at_once(self, backend: Backend) -> None:
         backend.enqueue([message()])
         worker = self.worker(backend)
-        (claim,) = backend.claim(["mail"], 1, worker)
+        (claim,) = backend.claim(["mail"], 1, worker, thorough=True)
         backend.leave(worker, holds=True)
         assert backend.rescue(3) == [claim.id]
 
@@ -756,7 +756,7 @@ class BackendConformance:
     def test_a_claim_that_was_lost_on_the_way_is_handed_back(self, backend: Backend) -> None:
         backend.enqueue([message(), message()])
         worker = self.worker(backend)
-        known, lost = backend.claim(["mail"], 2, worker)
+        known, lost = backend.claim(["mail"], 2, worker, thorough=True)
         assert backend.reconcile(worker, {known.id}) == [lost.id]
         (again,) = self.claim_all(backend)
         assert (again.id, again.attempts) == (lost.id, 1)
@@ -919,7 +919,7 @@ class BackendConformance:
     def test_the_worker_of_a_canceled_task_is_told(self, backend: Backend) -> None:
         backend.enqueue([message(payload="oops"), message()])
         worker = self.worker(backend)
-        wanted, other = backend.claim(["mail"], 2, worker, begins=True)
+        wanted, other = backend.claim(["mail"], 2, worker, thorough=True, begins=True)
         held = {wanted.id, other.id}
         assert backend.canceled(worker, held) == set()
         assert backend.canceled(worker, set()) == set()
@@ -966,7 +966,7 @@ class BackendConformance:
         marked = self.marked(backend)
         backend.enqueue([message(), message()])
         worker = self.worker(backend)
-        lost, other = backend.claim(["mail"], 2, worker)
+        lost, other = backend.claim(["mail"], 2, worker, thorough=True)
         assert self.settle(backend, lost, Succeeded())
         settlements = [Settlement(one, Released()) for one in (lost, other, marked)]
         assert backend.ack(settlements) == {other.id, marked.id}
@@ -1067,7 +1067,7 @@ class BackendConformance:
     def test_the_progress_of_a_running_task_can_be_found(self, backend: Backend) -> None:
         backend.enqueue([message(), message()])
         worker = self.worker(backend)
-        first, second = backend.claim(["mail"], 2, worker, begins=True)
+        first, second = backend.claim(["mail"], 2, worker, thorough=True, begins=True)
         assert self.record(backend, first.id).progress is None
         backend.report(worker, {})
         backend.report(worker, {first.id: Progress(12.5), second.id: Progress(0.0, "begun")})
@@ -1083,7 +1083,7 @@ class BackendConformance:
         sent = message()
         backend.enqueue([sent])
         old = self.worker(backend)
-        (claim,) = backend.claim(["mail"], 1, old, begins=True)
+        (claim,) = backend.claim(["mail"], 1, old, thorough=True, begins=True)
         backend.report(uuid4(), {sent.id: Progress(99.0)})
         assert self.record(backend, sent.id).progress is None
         assert self.settle(backend, claim, Released())
@@ -1331,7 +1331,7 @@ class BackendConformance:
     def test_a_late_outcome_from_before_a_retry_changes_nothing(self, backend: Backend) -> None:
         backend.enqueue([message(task_id="bad")])
         worker = self.worker(backend)
-        (old,) = backend.claim(["mail"], 1, worker)
+        (old,) = backend.claim(["mail"], 1, worker, thorough=True)
         assert self.settle(backend, old, Failed(FAILURE))
         assert backend.retry("mail", "bad")
         self.check_fence(backend, old, worker)
@@ -1342,7 +1342,7 @@ class BackendConformance:
     ) -> None:
         backend.enqueue([message(task_id="mistake")])
         worker = self.worker(backend)
-        (old,) = backend.claim(["mail"], 1, worker)
+        (old,) = backend.claim(["mail"], 1, worker, thorough=True)
         assert self.settle(backend, old, Released())
         assert backend.cancel("mail", "mistake") is not None
         assert backend.retry("mail", "mistake")

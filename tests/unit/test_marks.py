@@ -76,8 +76,18 @@ def test_filled_claims_cannot_keep_a_full_one_away() -> None:
     assert marks.full_is_due(10.0 + SHORTEST_PAUSE, empty=False)
 
 
+def test_a_full_claim_that_is_dear_once_is_no_dear_one() -> None:
+    marks = Marks(QUEUES)
+    marks.full_done([NORMAL], now=10.0, cost=50.0)
+    assert marks.full_is_due(10.0, empty=True)
+    marks.full_done([NORMAL], now=11.0, cost=CHEAP)
+    marks.full_done([NORMAL], now=12.0, cost=50.0)
+    assert marks.full_is_due(12.0, empty=True)
+
+
 def test_dear_full_claims_take_a_tenth_of_the_time() -> None:
     marks = Marks(QUEUES)
+    marks.full_done([NORMAL], now=9.0, cost=0.7)
     marks.full_done([NORMAL], now=10.0, cost=0.5)
     assert not marks.full_is_due(14.9, empty=True)
     assert marks.full_is_due(15.0, empty=True)
@@ -85,6 +95,7 @@ def test_dear_full_claims_take_a_tenth_of_the_time() -> None:
 
 def test_dear_claims_that_have_become_cheap_are_cheap_again() -> None:
     marks = Marks(QUEUES)
+    marks.full_done([NORMAL], now=9.0, cost=0.5)
     marks.full_done([NORMAL], now=10.0, cost=0.5)
     marks.full_done([NORMAL], now=15.0, cost=0.001)
     assert marks.full_is_due(15.0, empty=True)

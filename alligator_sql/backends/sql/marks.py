@@ -7,7 +7,9 @@ remembers, for each place, which is a queue and a priority, the last key that it
 a bounded one cannot see: tasks that were committed late, new places, tasks that came back.
 
 While full claims are cheap one follows every bounded claim that found nothing. When they
-are dear they get at most a tenth of the time, unless the caller wants a thorough answer.
+are dear they get at most a tenth of the time, unless the caller wants a thorough answer. Dear
+is what was dear twice in a row: once may be a server or a machine that was busy otherwise, and
+what came back meanwhile must not wait for ten times as long.
 """
 
 import math
@@ -44,6 +46,7 @@ class Marks:
         self._lock = threading.Lock()
         self._marks: dict[Place, Mark] = {}
         self._cost = 0.0
+        self._last_cost = 0.0
         self._last_full = -math.inf
 
     def bounded(self) -> list[tuple[Place, Mark]]:
@@ -72,5 +75,5 @@ class Marks:
                 self._marks.setdefault(place, FRONT)
             if len(self._marks) > MOST_PLACES:
                 self._marks = {key: mark for key, mark in self._marks.items() if key in found}
-            self._cost = cost
+            self._cost, self._last_cost = min(cost, self._last_cost), cost
             self._last_full = now
