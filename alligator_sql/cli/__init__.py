@@ -8,11 +8,11 @@ def main() -> None:
     """Run ``alligator-sql``."""
     from . import commands, console
 
-    console.run(commands.app)
+    console.run(commands.program)
 
 
 def latergator() -> None:
     """Run ``latergator.py DSN``, which does what ``alligator-sql worker DSN`` does."""
-    from . import commands, console
+    from . import console, worker
 
-    console.run(commands.latergator_app)
+    console.run(worker.run)

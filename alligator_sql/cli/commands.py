@@ -1,42 +1,28 @@
-"""The commands of ``alligator-sql``, and the one of ``latergator.py``."""
+"""The commands of ``alligator-sql``.
 
-from typing import Annotated
+Each is imported when it is asked for: a worker runs for long, and what it has once loaded stays
+in its memory.
+"""
 
-import typer
+import click
 
-from . import migrate_from, queue, schema, worker
+from .groups import Elsewhere, Group
 
-app = typer.Typer(
-    help="A task queue in the database that your application already has.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+
+@click.group(
+    cls=Group,
+    commands=[
+        Elsewhere("worker", f"{__package__}.worker:run"),
+        Elsewhere("migrate-from", f"{__package__}.migrate_from:run"),
+        Elsewhere("schema", f"{__package__}.schema:group"),
+        Elsewhere("queue", f"{__package__}.queue:group"),
+    ],
 )
-app.add_typer(schema.app, name="schema")
-app.add_typer(queue.app, name="queue")
-app.command("worker")(worker.run)
-app.command("migrate-from")(migrate_from.run)
-
-# Alligator 1.0's script has one command, so its name is not typed.
-latergator_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-latergator_app.command()(worker.run)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"alligator-sql {version('alligator-sql')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
-) -> None:
-    pass
+@click.version_option(
+    package_name="alligator-sql",
+    prog_name="alligator-sql",
+    message="%(prog)s %(version)s",
+    help="Print the version and exit.",
+)
+def program() -> None:
+    """A task queue in the database that your application already has."""

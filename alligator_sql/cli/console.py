@@ -1,5 +1,6 @@
 """What commands write, and how they fail: in one line, without a traceback or a password."""
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -7,8 +8,13 @@ from ..exceptions import AlligatorException
 from ..redaction import hide_password
 
 if TYPE_CHECKING:
-    import typer
+    import click
     from rich.console import Console
+
+WIDTH = 100
+"""Columns that a page of help takes at most."""
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C has ended, as shells have it."""
 
 
 @cache
@@ -19,10 +25,20 @@ def errors() -> "Console":
     return Console(stderr=True)
 
 
-def run(app: "typer.Typer") -> None:
+def run(program: "click.Command") -> None:
     """Run a program; what alligator-sql raises becomes one line and exit code 1."""
+    import click  # a supervised worker never needs it
+
     try:
-        app()
+        sys.exit(program.main(standalone_mode=False, max_content_width=WIDTH))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        click.echo("Aborted.", err=True)
+        sys.exit(1)
     except AlligatorException as error:
         fail(str(error))
 

@@ -1,17 +1,19 @@
 """``alligator-sql migrate-from``: the tasks of Alligator 1.0."""
 
+import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from ..constants import ALL
 from ..exceptions import Unsupported
 from ..gator import Gator
 from ..legacy_stores import Left, Move, open_store
 from ..legacy_stores.move import BATCH
+from . import parameters
 from .console import errors, one_line
-from .parameters import PREFIX_HELP, Schema
+from .parameters import Argument, option
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -20,85 +22,79 @@ LONGEST_LINE = 300
 """Characters that are shown of an id or a reason: what is stored may be of any length."""
 
 
+@click.command("migrate-from")
+@click.argument(
+    "source",
+    cls=Argument,
+    envvar="ALLIGATOR_FROM",
+    metavar="DSN",
+    help="Alligator 1.0's own connection string: redis://host:6379/0 or sqlite:///old.db.",
+)
+@option(
+    "--to",
+    required=True,
+    envvar="ALLIGATOR_CONN",
+    metavar="DSN",
+    help="Where the tasks go: postgresql://user@host/database, sqlite:///tasks.db, redis://host/0 "
+    "or sqs://region/.",
+)
+@option(
+    "--queue",
+    "-q",
+    "queues",
+    multiple=True,
+    default=[ALL],
+    metavar="NAMES",
+    help="Queues to move: mail,images. May be repeated.",
+)
+@option("--to-queue", metavar="NAME", help="Put them into this queue, not their own.")
+@option("--dry-run", is_flag=True, help="Only say what would move; write nothing.")
+@option(
+    "--allow",
+    multiple=True,
+    envvar="ALLIGATOR_ALLOW",
+    metavar="PATTERN",
+    help="Move only functions like this: 'myapp.*'. May be repeated.",
+)
+@option("--batch", type=click.IntRange(min=1), default=BATCH, help="Tasks to move at a time.")
+@parameters.prefix
+@parameters.schema
 def run(
-    source: Annotated[
-        str,
-        typer.Argument(
-            envvar="ALLIGATOR_FROM",
-            metavar="DSN",
-            show_default=False,
-            help="Alligator 1.0's own connection string: redis://host:6379/0 or sqlite:///old.db.",
-        ),
-    ],
-    to: Annotated[
-        str,
-        typer.Option(
-            envvar="ALLIGATOR_CONN",
-            metavar="DSN",
-            show_default=False,
-            help="Where the tasks go: postgresql://user@host/database, sqlite:///tasks.db, "
-            "redis://host/0 or sqs://region/.",
-        ),
-    ],
-    queue: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--queue",
-            "-q",
-            metavar="NAMES",
-            show_default=ALL,
-            help="Queues to move: mail,images. May be repeated.",
-        ),
-    ] = None,
-    to_queue: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", show_default=False, help="Put them into this queue, not their own."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would move; write nothing.")
-    ] = False,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="ALLIGATOR_ALLOW",
-            metavar="PATTERN",
-            help="Move only functions like this: 'myapp.*'. May be repeated.",
-        ),
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Tasks to move at a time.")] = BATCH,
-    prefix: Annotated[
-        str | None,
-        typer.Option(envvar="ALLIGATOR_PREFIX", show_default=False, help=PREFIX_HELP),
-    ] = None,
-    schema: Schema = None,
+    source: str,
+    to: str,
+    queues: tuple[str, ...],
+    to_queue: str | None,
+    dry_run: bool,
+    allow: tuple[str, ...],
+    batch: int,
+    prefix: str | None,
+    schema: str | None,
 ) -> None:
     """Move the waiting tasks of Alligator 1.0 here. Safe to repeat: each arrives once.
 
     Stop the old workers first. What cannot be moved stays where it is and is listed; the exit
     code is 1 then.
     """
-    queues = _names(queue or [ALL])
-    gator = Gator(to, allow=allow or (), prefix=prefix, schema=schema)
+    names = _names(queues)
+    gator = Gator(to, allow=allow, prefix=prefix, schema=schema)
     _check_target(gator)
     with closing(gator), closing(open_store(source, read_only=dry_run)) as store:
         moves = [
-            Move(store, gator, name, into=to_queue, batch=batch, dry_run=dry_run) for name in queues
+            Move(store, gator, name, into=to_queue, batch=batch, dry_run=dry_run) for name in names
         ]
-        totals = [store.len(name) for name in queues]
+        totals = [store.len(name) for name in names]
         if not dry_run:
             gator.open()
         for move, total in zip(moves, totals, strict=True):
             _run(move, total, dry_run=dry_run)
     if any(move.left or move.lost for move in moves):
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
-def _names(given: list[str]) -> list[str]:
+def _names(given: tuple[str, ...]) -> list[str]:
     names = [name.strip() for text in given for name in text.split(",")]
     if not all(names):
-        raise typer.BadParameter(f"an empty name in {','.join(given)!r}", param_hint="--queue")
+        raise click.BadParameter(f"an empty name in {','.join(given)!r}", param_hint="--queue")
     return list(dict.fromkeys(names))
 
 
@@ -125,7 +121,7 @@ def _run(move: Move, total: int, *, dry_run: bool) -> None:
                     _report(move.queue, one)
                 progress.update(bar, completed=move.seen, total=max(total, move.seen))
     finally:  # what has moved is said whatever went wrong then
-        typer.echo(_summary(move, total, dry_run=dry_run))
+        click.echo(_summary(move, total, dry_run=dry_run))
     if move.lost:
         _warn(
             f"{move.lost} tasks of {move.queue!r} were taken or changed by others while they were "
@@ -134,7 +130,7 @@ def _run(move: Move, total: int, *, dry_run: bool) -> None:
 
 
 def _progress() -> "Progress":
-    # A worker, which is another command, does without.
+    # The list of all commands, which imports this one, does without.
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

@@ -1,8 +1,7 @@
 """``python -m alligator_sql.cli.worker_process``: a worker whose supervisor has read the options.
 
-What reads command lines takes megabytes, in every process and for as long as it runs. The
-options come in the environment: command lines can be read by everybody, and a DSN may hold a
-password.
+The options come in the environment: command lines can be read by everybody, and a DSN may hold
+a password. What reads command lines stays in the supervisor, and out of the memory of each worker.
 """
 
 import atexit

@@ -8,7 +8,7 @@ from ..processes import CHECKOUT
 from ..run import Run
 from ..stats import Measurement, Samples, interleave
 
-HEAVY = ("alembic", "boto3", "psycopg", "redis", "rich", "typer")
+HEAVY = ("alembic", "boto3", "click", "psycopg", "redis", "rich")
 """What producers should not have to load before they need it."""
 RAW = "sqlalchemy"
 PROGRAM = """

@@ -94,12 +94,12 @@ def test_queues_and_their_number_of_tasks(project, sqlite_dsn, enqueue):
     assert notes(project) == ["b", "d", "a"]
 
 
-@pytest.mark.parametrize("executor", ["threads", "processes", "asyncio", "auto"])
+@pytest.mark.parametrize("executor", ["threads", "processes", "asyncio", "AUTO"])
 def test_executors(executor, project, sqlite_dsn, enqueue):
     enqueue("one")
     result = run("worker", sqlite_dsn, "--burst", "-x", executor)
     assert result.returncode == 0, result.stderr
-    assert f"executor {executor}" in result.stderr
+    assert f"executor {executor.lower()}" in result.stderr
     assert notes(project) == ["one"]
 
 
@@ -151,7 +151,10 @@ def test_it_waits_for_a_store_that_is_away_and_gives_up(project):
     assert "secret" not in result.stderr
 
 
-def test_it_can_be_stopped_while_it_waits(project):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_it_can_be_stopped_while_it_waits(project, number, code):
     process = subprocess.Popen(
         [*installed("alligator-sql"), "worker", "postgresql://localhost:1/app"],
         env=environment(),
@@ -160,9 +163,10 @@ def test_it_can_be_stopped_while_it_waits(project):
     )
     assert process.stderr
     assert "waiting" in process.stderr.readline()
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code
+    assert not errors.strip()
 
 
 def test_it_starts_when_the_store_comes_back(project, postgres18_server):
@@ -182,6 +186,14 @@ def test_it_starts_when_the_store_comes_back(project, postgres18_server):
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     postgres18_server.drop_database(database)
+
+
+def test_a_variable_can_say_no(project, sqlite_dsn, enqueue):
+    enqueue("one")
+    options = ("--max-tasks", "1")
+    result = run("worker", sqlite_dsn, *options, variables={"ALLIGATOR_BURST": "no"})
+    assert result.returncode == 0, result.stderr
+    assert "when nothing is due" not in result.stderr
 
 
 def test_a_missing_schema_is_said_at_once(project, empty_postgres_dsn):
@@ -205,6 +217,7 @@ def test_a_missing_schema_is_said_at_once(project, empty_postgres_dsn):
         ("sqlite:///x.db", "-p", "2", "--max-tasks", "5"),
         ("sqlite:///x.db", "-x", "fibers"),
         ("sqlite:///x.db", "-x", "processes", "--max-memory-per-child", "nan"),
+        ("sqlite:///x.db", "--connect-timeout", "nan"),
         ("sqlite:///x.db", "-x", "auto", "--max-tasks-per-child", "5"),
         ("sqlite:///x.db", "--max-memory-per-child", "100"),
     ],

@@ -183,7 +183,7 @@ def test_a_target_that_knows_no_ids_is_warned_of(old_sqlite, monkeypatch, capsys
     old_sqlite.task(tasks.note, 1)
     abilities = replace(target.store.capabilities, find=False, cross_process=True)
     monkeypatch.setattr(type(target.store), "capabilities", abilities)
-    migrate_from.run(old_sqlite.dsn, target.conn_string)
+    migrate_from.run.main([old_sqlite.dsn, "--to", target.conn_string], standalone_mode=False)
     printed = capsys.readouterr()
     assert printed.out == "all: 1 moved\n"
     assert "does not know what it has" in " ".join(printed.err.split())

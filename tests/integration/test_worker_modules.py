@@ -26,6 +26,10 @@ NEVER = {
     "alligator_sql.backends.plugins",
     "alligator_sql.backends.sql.autogenerate",
     "alligator_sql.backends.sql.migrating",
+    "alligator_sql.cli.migrate_from",
+    "alligator_sql.cli.queue",
+    "alligator_sql.cli.schema",
+    "alligator_sql.legacy_stores",
     "alligator_sql.testing",
     "boto3",
     "botocore",
@@ -33,9 +37,11 @@ NEVER = {
     "http",
     "mako",
     "multiprocessing",
+    "pydantic",
     "rich",
     "sqlalchemy.ext",
     "sqlalchemy.orm",
+    "typer",
     "unittest",
     "xml",
 }
@@ -45,7 +51,7 @@ STORES = {
     "valkey_dsn": {"psycopg", "sqlalchemy", "sqlite3"},
 }
 """What the worker of a store does without besides."""
-SUPERVISED = {"alligator_sql.cli.commands", "alligator_sql.cli.worker", "pydantic", "typer"}
+SUPERVISED = {"alligator_sql.cli.commands", "alligator_sql.cli.worker", "click"}
 """What only that process needs which reads the command line."""
 PLENTY = 90e6
 """Bytes that no worker needs: twice as many as with SQLite. They vary with every library."""
