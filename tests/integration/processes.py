@@ -19,9 +19,12 @@ from alligator_sql import Gator, Worker
 from alligator_sql.workers import polling
 
 polling.LONGEST_DEAF = polling.LONGEST_LISTENING = 3600.0
-Worker(Gator(), nap_time=40 * 3600.0).run_forever()
+Worker(Gator(), nap_time=40 * 3600.0, lease=3600.0).run_forever()
 """
-"""A worker that finds by itself what is there at its start: all else has to wake it."""
+"""A worker that finds by itself what is there at its start: all else has to wake it.
+
+In SQLite a beat of its lease would do that, too.
+"""
 WITH_CHANGES = """
 import sys
 

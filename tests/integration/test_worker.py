@@ -347,7 +347,7 @@ def test_a_delayed_task_starts_without_waiting_for_the_next_poll(
     for limit in ("LONGEST_DEAF", "LONGEST_LISTENING"):
         monkeypatch.setattr(f"alligator_sql.workers.polling.{limit}", 3600.0)
     gator = Gator(sqlite_dsn)
-    worker = Worker(gator, nap_time=40 * 3600.0)
+    worker = Worker(gator, nap_time=40 * 3600.0, lease=3600)  # a beat would wake it, too
     with running(worker):
         wait_until(lambda: worker._consumer is not None and worker._consumer._listening())
         task = gator.options(delay_by=1.5).task(gates.quick, "later")
