@@ -47,6 +47,7 @@ def measured(server: PostgresServer) -> dict[str, Costs]:
         closing(Gator(server.dsn(server.create_database(server.upgraded)))) as gator,
         psycopg.connect(server.dsn(), autocommit=True) as observer,
     ):
+        enqueue_one(gator, WARM_UP)
         for _ in range(2):  # on both sides of a checkpoint, after which hints log whole pages
             map_many(gator, WARM_UP)
             drain(gator)

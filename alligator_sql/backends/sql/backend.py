@@ -33,6 +33,7 @@ from . import copying, engines, joining, rescuing, schema
 from .connections import Connections
 from .dialects import Dialect, PutBack, Steps, T
 from .driver import pipelined
+from .lane import Lane
 from .operations import Operations
 from .payloads import unpack
 from .postgresql import PostgreSQL
@@ -42,6 +43,7 @@ from .sqlite import SQLite
 from .statements import Statements
 from .steps import alone, drive, drive_both
 from .tables import Names, build
+from .troubles import translated
 from .wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
@@ -116,6 +118,8 @@ class SQLBackend(Backend):
         self._statements = Statements(build(self.names), self._dialect)
         if not self._is_sqlite:
             self.batch = copying.BATCH
+        has_lane = self._connections.owned and not self._is_sqlite
+        self._lane = Lane(self.engine, self.names) if has_lane else None
         self._copier = copying.Copier(self.names)
         self._settler = Settler(self._dialect, self._statements, self._connections.executor)
         self._records = Records(self._statements)
@@ -136,6 +140,8 @@ class SQLBackend(Backend):
     def close(self) -> None:
         """Close the connections, but not the pool of an engine of the application."""
         self._wakeups.close()
+        if self._lane is not None:
+            self._lane.close()
         self._connections.close()
 
     def _prepare(self) -> Steps[None]:
@@ -173,13 +179,24 @@ class SQLBackend(Backend):
 
     def _enqueue_alone(self, messages: Sequence[Message], is_repeated: bool) -> list[Receipt]:
         channel = self._wakeups.channel(messages)
+        if not is_repeated and self._is_stored_on_lane(messages, channel is not None):
+            return [Receipt(messages[0].id)]
         # One statement commits itself; SQLite needs two.
         with self._transaction() if self._is_sqlite else self._statement() as own:
             receipts = self._drive(own, self._enqueue(messages, None))
             if channel is not None:
                 executor = self._connections.executor(own)
-                self._wakeups.announce_new(executor, messages[0].queue)
+                self._wakeups.announce_new(messages[0].queue, executor)
         return _without_own(messages, receipts) if is_repeated else receipts
+
+    def _is_stored_on_lane(self, messages: Sequence[Message], notifies: bool) -> bool:
+        """Store a new task on the fast lane, if there is one, and nobody else is on it."""
+        [message, *others] = messages
+        if self._lane is None or not self._ready or others or message.unique_key is not None:
+            return False
+        announce = partial(self._wakeups.announce_new, message.queue) if notifies else None
+        with translated():
+            return self._lane.insert(message, announce)
 
     def enqueue_series(self, series: Series) -> int:
         """Store new tasks that are alike; many of them by COPY, where it can."""

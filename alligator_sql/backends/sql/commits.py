@@ -25,7 +25,7 @@ _INFO = "alligator_sql"
 class Announcer(Protocol):
     """Tells the workers of a queue of new tasks; must not raise."""
 
-    def announce_new(self, execute: Execute, queue: str) -> None:
+    def announce_new(self, queue: str, execute: Execute) -> None:
         """Tell those of ``queue`` by a statement on a connection that commits each."""
 
 
@@ -82,7 +82,7 @@ def _announce(session: "Session") -> None:
         return
     execute = on_idle_driver(news.connection)
     for announcer, queue in news.queues:
-        announcer.announce_new(execute, queue)
+        announcer.announce_new(queue, execute)
 
 
 def _forget(session: "Session", transaction: "SessionTransaction") -> None:

@@ -151,23 +151,29 @@ def _on_session(session: Any) -> Execute:
     return execute
 
 
-def reported(connection: Connection, error: Any, *, is_ours: bool = True) -> BaseException:
+def reported(connection: Connection, error: Any, *, is_ours: bool = True) -> DBAPIError:
     """Return ``error`` as one of SQLAlchemy, and give up a connection that is lost.
 
     One of ours is, too, when it leads to a standby by now.
     """
-    dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
-    is_lost = dialect.is_disconnect(error, driver, None) or (is_ours and leads_to_standby(error))
-    if is_lost:
+    translated = as_sqlalchemy(connection.dialect, error, driver, is_ours=is_ours)
+    if translated.connection_invalidated:
         connection.invalidate(error)
-    reported: BaseException = DBAPIError.instance(
+    return translated
+
+
+def as_sqlalchemy(dialect: Any, error: Any, driver: Any, *, is_ours: bool = True) -> DBAPIError:
+    """Return ``error`` on the connection ``driver`` as SQLAlchemy would raise it."""
+    translated: DBAPIError = DBAPIError.instance(
         "",
         None,
         error,
         dialect.loaded_dbapi.Error,
         hide_parameters=True,
-        connection_invalidated=is_lost,
+        connection_invalidated=(
+            dialect.is_disconnect(error, driver, None) or (is_ours and leads_to_standby(error))
+        ),
         dialect=dialect,
     )
-    return reported
+    return translated

@@ -212,6 +212,14 @@ def begun(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
+def unpooled(engine: Engine) -> Any:
+    """Return a connection of the driver that belongs to no pool any more."""
+    pooled = engine.raw_connection()
+    connection = pooled.driver_connection
+    pooled.detach()
+    return connection
+
+
 def _sqlite(url: URL) -> Engine:
     check_sqlite(url)
     engine = create_engine(url, connect_args={"timeout": SQLITE_LOCK_TIMEOUT}, hide_parameters=True)

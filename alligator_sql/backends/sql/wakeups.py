@@ -82,7 +82,7 @@ class Wakeups:
             )
         return channel_of(self._names, queue) if wanted else None
 
-    def announce_new(self, execute: Execute, queue: str) -> None:
+    def announce_new(self, queue: str, execute: Execute) -> None:
         """Tell the workers of ``queue`` of tasks that were committed just now.
 
         PostgreSQL commits notifying transactions one after the other. One that has written
