@@ -35,17 +35,21 @@ class Pooler:
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def close(self) -> None:
         """Accept no more clients, and leave the server."""
-        self._listener.close()
+        # Closing alone would leave a thread in accept(), for whoever gets the descriptor next.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
         with self._lock:
-            for line in self._idle:
-                line.close()
+            while self._idle:
+                self._idle.pop().close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError), self._listener:
             while True:
                 client = Line(self._listener.accept()[0])
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()

@@ -29,7 +29,8 @@ class Proxy:
         self._flowing.set()
         self.swallowing = threading.Event()
         """Set once something was swallowed."""
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def lead_to(self, port: int) -> None:
         """Lead new connections to another server, as a name does after a failover."""
@@ -62,7 +63,10 @@ class Proxy:
 
     def close(self) -> None:
         """Break all connections and accept no more."""
-        self._listener.close()
+        # Closing alone would leave a thread in accept(), for whoever gets the descriptor next.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
         self.flow()
         self.reset()
 
@@ -78,7 +82,7 @@ class Proxy:
         self.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError), self._listener:
             while True:
                 client, _ = self._listener.accept()
                 try:
