@@ -16,7 +16,7 @@ from sqlalchemy import ClauseElement, Insert, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from alligator_sql.backends.sql import single
+from alligator_sql.backends.sql import single, sqlite
 from alligator_sql.backends.sql.postgresql import PostgreSQL
 from alligator_sql.backends.sql.sqlite import SQLite
 from alligator_sql.backends.sql.statements import Statements
@@ -41,8 +41,7 @@ def golden(name: str) -> str:
     statements = Statements(build(names), dialect)
     parts = [f"-- Every statement, with the default names. Written by: {COMMAND}\n"]
     owners = [(type(owner).__module__, _statements(owner)) for owner in (dialect, statements)]
-    if name == "postgresql":
-        owners.insert(0, (single.__name__, _singles(names)))
+    owners.insert(0, (single.__name__, _singles(names, name)))
     for module, clauses in owners:
         parts.append(f"\n\n-- {module}\n")
         for title, clause in clauses:
@@ -71,7 +70,7 @@ def _wrapped(line: str) -> list[str]:
     )
 
 
-def _singles(names: Names) -> Iterator[tuple[str, ClauseElement]]:
+def _singles(names: Names, database: str) -> Iterator[tuple[str, ClauseElement]]:
     kinds: list[tuple[str, ...]] = [
         (),
         ("delay", "expires_in", "tags"),
@@ -79,7 +78,10 @@ def _singles(names: Names) -> Iterator[tuple[str, ClauseElement]]:
     ]
     for options in kinds:
         title = " ".join(("one task,", *options)).strip(",")
-        yield title, text(single.insert(names, options, notifies=bool(options)))
+        if database == "postgresql":
+            yield title, text(single.insert(names, options, notifies=bool(options)))
+        else:
+            yield title, text(sqlite.insert_one(names.table("tasks"), options))
 
 
 def _statements(owner: object) -> Iterator[tuple[str, ClauseElement]]:

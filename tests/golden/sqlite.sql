@@ -1,6 +1,25 @@
 -- Every statement, with the default names. Written by: python -m tests.golden.regenerate
 
 
+-- alligator_sql.backends.sql.single
+
+-- one task
+insert into alligator_tasks (id, queue, priority, run_at, created_at, status, func) values (:id,
+    :queue, :priority, ((julianday('now') - 2440587.5) * 86400.0), ((julianday('now') - 2440587.5) *
+    86400.0), 0, :func);
+
+-- one task, delay expires_in tags
+insert into alligator_tasks (id, queue, priority, run_at, created_at, status, func, expires_at,
+    tags) values (:id, :queue, :priority, ((julianday('now') - 2440587.5) * 86400.0) + :delay,
+    ((julianday('now') - 2440587.5) * 86400.0), 3, :func, ((julianday('now') - 2440587.5) * 86400.0)
+    + :expires_in, :tags);
+
+-- one task, run_at expires_at
+insert into alligator_tasks (id, queue, priority, run_at, created_at, status, func, expires_at)
+    values (:id, :queue, :priority, max(((julianday('now') - 2440587.5) * 86400.0), :run_at),
+    ((julianday('now') - 2440587.5) * 86400.0), 3, :func, :expires_at);
+
+
 -- alligator_sql.backends.sql.sqlite
 
 -- enqueue
@@ -29,6 +48,11 @@ select json_extract(m.value, '$.id'), json_extract(m.value, '$.payload')
   from json_each(:messages) as m
  where json_extract(m.value, '$.id') in (select value from json_each(:new))
 on conflict do nothing;
+
+-- enqueue_one_payload
+insert into alligator_payloads (id, payload) values (:id, :payload)
+on conflict do nothing
+returning id;
 
 -- priorities
 with recursive found(queue, priority) as (

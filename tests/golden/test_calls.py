@@ -9,18 +9,21 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any
 from uuid import uuid4
 
 from alligator_sql import Gator, Task, Worker
+from alligator_sql.messages import Message
 
 TASKS = 300
 SPARE = 1.0
 """What is allowed besides: the first task imports its function, and threads wait at times."""
 MADE = 38
 """Calls that make, check and encode one task."""
+STORED = 30
+"""Calls that store one task in SQLite, in a transaction of its own."""
 RUN = 50
 """Calls that run one task, on the thread of its worker."""
 
@@ -51,14 +54,32 @@ def counted() -> Iterator[Counter[int]]:
         threading.setprofile(None)
 
 
+def made(gator: Gator) -> list[Message]:
+    """Make small tasks, as most are."""
+    messages = []
+    for order in range(TASKS):
+        task = Task()
+        task.to_call(notify_customer, {"order": order})
+        messages.append(gator.message_of(task))
+    return messages
+
+
 def test_making_a_task_takes_no_more_calls() -> None:
     gator = Gator(f"locmem://{uuid4()}")
     with counted() as calls:
-        for order in range(TASKS):
-            task = Task()
-            task.to_call(notify_customer, {"order": order})
-            gator.message_of(task)
+        made(gator)
     assert calls[threading.get_ident()] / TASKS <= MADE + SPARE
+
+
+def test_storing_a_task_in_sqlite_takes_no_more_calls(sqlite_dsn: str) -> None:
+    with closing(Gator(sqlite_dsn)) as gator:
+        gator.task(notify_customer, {"order": -1})  # connects
+        messages = made(gator)
+        with counted() as calls:
+            for message in messages:
+                gator.store.enqueue([message])
+        assert gator.len() == 1 + TASKS
+    assert calls[threading.get_ident()] / TASKS <= STORED + SPARE
 
 
 def test_running_a_task_takes_no_more_calls() -> None:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from alligator_sql import Gator, coroutines
-from alligator_sql.backends.sql import engines
+from alligator_sql.backends.sql import engines, writers
 from alligator_sql.exceptions import (
     InvalidOptionError,
     StoreUnavailableError,
@@ -202,11 +202,24 @@ class TestFork:
         """The child has no thread that could give the lock of the writers back."""
         gator = Gator(sqlite_dsn)
         gator.open()
-        with gator.store._connections._writer:  # type: ignore[attr-defined]
+        with gator.store._connections._writing:  # type: ignore[attr-defined]
             child = _forked(gator, 1)
         assert _end_of(child) == 0
         assert gator.len() == TASKS_OF_A_CHILD
         gator.close()
+
+    def test_a_child_leaves_the_connection_of_the_parent_alone(self, sqlite_dsn):
+        """Another thread may put it back when the others are closed already."""
+        with closing(Gator(sqlite_dsn)) as gator:
+            gator.task(tasks.echo, 1)
+            connections: Any = gator.store._connections  # type: ignore[attr-defined]
+            [of_parent] = connections._writer._idle
+            connections._in_child()
+            assert of_parent in writers._forgotten
+            gator.task(tasks.echo, 2)
+            [own] = connections._writer._idle
+            assert own is not of_parent
+            assert gator.len() == 2
 
     def test_while_another_thread_looks_for_the_event_loop(self):
         assert coroutines.run(asyncio.sleep(0, "parent")) == "parent"

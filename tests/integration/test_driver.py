@@ -1,5 +1,6 @@
 """Statements that go past SQLAlchemy behave as if they did not."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -13,7 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from alligator_sql import Gator
-from alligator_sql.backends.sql import SQLBackend, driver
+from alligator_sql.backends.sql import SQLBackend, driver, writers
+from alligator_sql.backends.sql.dialects import Execute, Parameters, Rows
+from alligator_sql.backends.sql.steps import on_sqlite3
 from alligator_sql.exceptions import StoreUnavailableError, TaskCanceled
 from alligator_sql.messages import Claim, WorkerRecord
 from alligator_sql.outcomes import Settlement, Succeeded
@@ -140,12 +143,38 @@ def test_what_an_interruption_left_in_a_pipeline_is_not_used_again(gator, backen
     assert claimed(gator, backend, worker).attempts == 1
 
 
+def test_what_an_interruption_left_on_sqlite_is_not_used_again(sqlite_dsn, monkeypatch):
+    with closing(Gator(sqlite_dsn)) as gator:
+        gator.open()
+        with monkeypatch.context() as patch:
+            patch.setattr(writers, "on_sqlite3", _interrupted_by_the_second_statement)
+            with pytest.raises(TaskCanceled):
+                gator.task(tasks.add, 1, 2)
+        gator.task(tasks.add, 3, 4)
+        with closing(sqlite3.connect(sqlite_dsn.removeprefix("sqlite:///"))) as observer:
+            assert observer.execute("select count(*) from alligator_payloads").fetchall() == [(1,)]
+        assert gator.pop() == 7
+
+
 def test_statements_that_stand_alone_do_not_inherit_the_level_of_the_role(postgres18_dsn):
     options = r"-c default_transaction_isolation=repeatable\ read"
     sign = "&" if "?" in postgres18_dsn else "?"
     dsn = f"{postgres18_dsn}{sign}options={quote(options)}"
     with closing(SQLBackend(dsn)) as backend, backend.engine.connect() as connection:
         assert connection.scalar(text("show transaction_isolation")) == "read committed"
+
+
+def _interrupted_by_the_second_statement(connection: sqlite3.Connection) -> Execute:
+    execute = on_sqlite3(connection)
+    executed: list[str] = []
+
+    def interrupted(sql: str, parameters: Parameters) -> Rows:
+        if executed:
+            raise TaskCanceled
+        executed.append(sql)
+        return execute(sql, parameters)
+
+    return interrupted
 
 
 def _interrupted(*_: object) -> Any:

@@ -18,7 +18,7 @@ from alligator_sql.ids import new_id
 from alligator_sql.messages import Claim, Failure, Message, TaskRecord, WorkerRecord
 from alligator_sql.outcomes import Failed, Outcome, Retry, Settlement, Succeeded
 from alligator_sql.testing.clock import advance
-from tests.helpers import Background, wait_until
+from tests.helpers import Background, in_transactions, wait_until
 from tests.postgres_servers import empty
 
 from .overlapping import Action, Overlapping, Side
@@ -111,7 +111,7 @@ def enqueuing(one: Message) -> Action:
     """Enqueue in a transaction of the caller."""
 
     def enqueue(side: Side) -> tuple[UUID, bool]:
-        with side.engine.begin() as connection:
+        with in_transactions(side.engine).begin() as connection:
             (receipt,) = side.backend.enqueue([one], connection)
             return receipt.id, receipt.duplicate
 
@@ -122,7 +122,7 @@ def completing(claim: Claim) -> Action:
     """Complete in a transaction of the caller."""
 
     def complete(side: Side) -> bool:
-        with side.engine.begin() as connection:
+        with in_transactions(side.engine).begin() as connection:
             return side.backend.complete(Settlement(claim, COMPLETED), connection)
 
     return complete

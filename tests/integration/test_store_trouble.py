@@ -422,6 +422,7 @@ class TestSQLite:
 
     def test_callers_are_told_that_the_file_cannot_grow(self, gator):
         gator.task(tasks.echo, "small")
+        gator.close()  # the next task takes a new connection
         with (
             self._told(gator, "pragma max_page_count = 1", "pragma max_page_count = 4294967294"),
             pytest.raises(QueueFull, match="database or disk is full"),

@@ -43,7 +43,7 @@ from .sqlite import SQLite
 from .statements import Statements
 from .steps import alone, drive, drive_both
 from .tables import Names, build
-from .troubles import translated
+from .troubles import Translated
 from .wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
@@ -133,8 +133,7 @@ class SQLBackend(Backend):
     def open(self) -> None:
         """Connect and check the schema; on SQLite create it when it is missing."""
         if not self._ready:
-            with self._connections.transaction() as connection:
-                self._drive(connection, self._prepare())
+            self._connections.run(self._prepare())
             self._ready = True
 
     def close(self) -> None:
@@ -178,16 +177,24 @@ class SQLBackend(Backend):
         return self._connections.insist(partial(self._enqueue_alone, messages))
 
     def _enqueue_alone(self, messages: Sequence[Message], is_repeated: bool) -> list[Receipt]:
+        if self._is_sqlite:
+            self.open()
+            receipts = self._connections.run(self._enqueue(messages, None))
+        else:
+            receipts = self._enqueue_and_tell(messages, is_repeated)
+        return _without_own(messages, receipts) if is_repeated else receipts
+
+    def _enqueue_and_tell(self, messages: Sequence[Message], is_repeated: bool) -> list[Receipt]:
+        """Store messages by one statement, which commits itself, and tell their workers."""
         channel = self._wakeups.channel(messages)
         if not is_repeated and self._is_stored_on_lane(messages, channel is not None):
             return [Receipt(messages[0].id)]
-        # One statement commits itself; SQLite needs two.
-        with self._transaction() if self._is_sqlite else self._statement() as own:
+        with self._statement() as own:
             receipts = self._drive(own, self._enqueue(messages, None))
             if channel is not None:
                 executor = self._connections.executor(own)
                 self._wakeups.announce_new(messages[0].queue, executor)
-        return _without_own(messages, receipts) if is_repeated else receipts
+        return receipts
 
     def _is_stored_on_lane(self, messages: Sequence[Message], notifies: bool) -> bool:
         """Store a new task on the fast lane, if there is one, and nobody else is on it."""
@@ -195,7 +202,7 @@ class SQLBackend(Backend):
         if self._lane is None or not self._ready or others or message.unique_key is not None:
             return False
         announce = partial(self._wakeups.announce_new, message.queue) if notifies else None
-        with translated():
+        with Translated():
             return self._lane.insert(message, announce)
 
     def enqueue_series(self, series: Series) -> int:

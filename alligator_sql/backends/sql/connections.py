@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Engine
 from ... import jitter
 from ...exceptions import QueueFull, StoreUnavailableError, Unsupported
 from . import engines
-from .dialects import Execute
-from .driver import can_pipeline, on_driver
-from .steps import on_sqlalchemy
-from .troubles import is_full, is_passing, translated
+from .dialects import Execute, Steps, T
+from .driver import begin, can_pipeline, on_driver
+from .steps import drive, on_sqlalchemy
+from .troubles import Translated, is_full, is_passing
+from .writers import Writer
 
 ATTEMPTS = 3
 """How often something is tried that may be repeated."""
@@ -46,26 +47,26 @@ class Connections:
         self.engine = engine if owned else _checked(engine)
         self.owned = owned
         self._is_sqlite = engine.dialect.name == "sqlite"
-        is_ready = owned and not self._is_sqlite
-        self.can_pipeline = is_ready and can_pipeline()
+        self.can_pipeline = owned and not self._is_sqlite and can_pipeline()
         self._autocommit = (
-            engine if is_ready else engine.execution_options(isolation_level="AUTOCOMMIT")
+            engine if owned else engine.execution_options(isolation_level="AUTOCOMMIT")
         )
         # Transactions must not inherit the level of the application: under REPEATABLE READ a
         # claim fails when somebody else was faster.
         self._transactional = (
             engine
-            if is_ready or self._is_sqlite
+            if owned or self._is_sqlite
             else engine.execution_options(isolation_level="READ COMMITTED")
         )
-        self._begin = _begin_immediate if self._is_sqlite else _begin if owned else engines.begun
-        self._writer = threading.Lock()
+        self._begin = begin if owned else _begin_immediate if self._is_sqlite else engines.begun
+        self._writing = threading.Lock()
+        self._writer = Writer(engine) if owned and self._is_sqlite else None
         at_fork(before=self._before_fork, in_child=self._in_child)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Open a transaction that writes; it is committed at the end of the block."""
-        with translated(), self._turn(), self._connect(self._transactional) as connection:
+        with Translated(), self._turn(), self._connect(self._transactional) as connection:
             self._begin(connection)
             yield connection
             connection.commit()
@@ -73,8 +74,16 @@ class Connections:
     @contextmanager
     def statement(self) -> Iterator[Connection]:
         """Open a connection for statements that stand alone."""
-        with translated(), self._connect(self._autocommit) as connection:
+        with Translated(), self._connect(self._autocommit) as connection:
             yield connection
+
+    def run(self, steps: Steps[T]) -> T:
+        """Run ``steps`` in a transaction that writes, in the quickest way that there is."""
+        if self._writer is None:
+            with self.transaction() as connection:
+                return drive(steps, self.executor(connection))
+        with Translated(), self._writing:
+            return self._writer.run(steps)
 
     def executor(self, connection: Connection) -> Execute:
         """Return what executes text on ``connection``, in the quickest way that it allows."""
@@ -105,17 +114,22 @@ class Connections:
 
     def close(self) -> None:
         """Close the pool, unless it is the application's."""
+        if self._writer is not None:
+            self._writer.close()
         if self.owned:
             self.engine.dispose()
 
     def _before_fork(self) -> None:
         """SQLite forbids to use a connection in a child, and to close it there, too."""
-        if self.owned and self._is_sqlite:
+        if self._writer is not None:
+            self._writer.close()
             self.engine.dispose()
 
     def _in_child(self) -> None:
         """The sockets are the parent's: two processes on one would get each other's answers."""
-        self._writer = threading.Lock()
+        self._writing = threading.Lock()
+        if self._writer is not None:
+            self._writer.forget()
         if self.owned:
             self.engine.dispose(close=False)
 
@@ -129,7 +143,7 @@ class Connections:
 
     def _turn(self) -> AbstractContextManager[Any]:
         """SQLite's own queue of writers is unfair, so threads wait for each other here."""
-        return self._writer if self._is_sqlite else nullcontext()
+        return self._writing if self._is_sqlite else nullcontext()
 
 
 def at_fork(*, in_child: Callable[[], None], before: Callable[[], None] | None = None) -> None:
@@ -165,12 +179,6 @@ def _checked(engine: Any) -> Engine:
             "stored in postgresql+psycopg or sqlite."
         )
     return engine
-
-
-def _begin(connection: Connection) -> None:
-    """Begin on a connection that commits each statement otherwise."""
-    engines.begun(connection)
-    on_driver(connection)("begin isolation level read committed", {})
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ...constants import CLAIMABLE, DELAYED, WAITING
 from ...messages import Claim, Message, Moment, Progress
-from .payloads import pack, unpack
+from .payloads import unpack
 
 T = TypeVar("T")
 Parameters = dict[str, Any]
@@ -175,23 +175,6 @@ def claim_of(row: Sequence[Any], task_id: UUID, worker: UUID) -> Claim:
         expires_in=expires_in,
         suspect=bool(suspect),
     )
-
-
-def values_of(message: Message) -> Parameters:
-    """Return what is stored of ``message`` beside its id, by the names of the parameters."""
-    return {
-        "queue": message.queue,
-        "priority": message.priority,
-        "delay": relative(message.due),
-        "run_at": absolute(message.due),
-        "expires_in": relative(message.expires),
-        "expires_at": absolute(message.expires),
-        "status": first_status(message),
-        "func": message.func,
-        "unique_key": message.unique_key,
-        "tags": tags_text(message),
-        "payload": pack(message.payload, message.id, message.func),
-    }
 
 
 def relative(moment: Moment | None) -> float | None:

@@ -27,6 +27,24 @@ been empty when it made the plan: then, without this, it would read and sort all
 """
 
 
+BEGIN = {
+    "postgresql": "begin isolation level read committed",
+    # At once: a transaction that reads first cannot wait for the write lock later.
+    "sqlite": "begin immediate",
+}
+"""Begins a transaction on a connection that commits each statement otherwise."""
+
+
+def begin(connection: Connection) -> None:
+    """Begin a transaction that writes on ``connection``, which is ours."""
+    driver = begun(connection)
+    dialect = connection.dialect
+    try:
+        driver.execute(BEGIN[dialect.name])
+    except dialect.loaded_dbapi.Error as error:
+        raise reported(connection, error) from error
+
+
 def on_driver(connection: Connection) -> Execute:
     """Return what executes on the driver's connection below ``connection``, which is ours."""
     driver: Any = connection.connection.driver_connection

@@ -48,8 +48,8 @@ def create(conn_string: str, *, limited: bool = True) -> Engine:
 
     Args:
         conn_string: Where the database is.
-        limited: Whether statements commit themselves and get the deadlines of :mod:`.sessions`;
-            migrations do not.
+        limited: Whether statements commit themselves, and on PostgreSQL get the deadlines of
+            :mod:`.sessions`; migrations do not.
 
     Raises:
         UnknownBackendError: The driver is not installed or another than ours, or the string
@@ -59,7 +59,7 @@ def create(conn_string: str, *, limited: bool = True) -> Engine:
     url = _parsed(conn_string)
     try:
         if url.get_backend_name() == "sqlite":
-            return _sqlite(url)
+            return _sqlite(url, limited=limited)
         return _postgresql(url, limited=limited)
     except ModuleNotFoundError as error:
         raise UnknownBackendError(
@@ -220,9 +220,12 @@ def unpooled(engine: Engine) -> Any:
     return connection
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, *, limited: bool) -> Engine:
     check_sqlite(url)
-    engine = create_engine(url, connect_args={"timeout": SQLITE_LOCK_TIMEOUT}, hide_parameters=True)
+    mode = {"isolation_level": "AUTOCOMMIT"} if limited else {}
+    engine = create_engine(
+        url, connect_args={"timeout": SQLITE_LOCK_TIMEOUT}, hide_parameters=True, **mode
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: "sqlite3.Connection", _record: PoolProxiedConnection) -> None:

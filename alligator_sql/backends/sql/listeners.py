@@ -13,6 +13,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from ...exceptions import StoreUnavailableError
+from .engines import unpooled
 from .tables import Names
 
 if TYPE_CHECKING:
@@ -212,11 +213,8 @@ class SQLiteListener:
 
 
 def _own_connection(engine: Engine) -> object:
-    """Return a driver connection that belongs to no pool any more."""
+    """Return a driver connection that belongs to no pool, to listen on."""
     try:
-        pooled = engine.raw_connection()
+        return unpooled(engine)
     except cast(Any, engine.dialect).dbapi.Error as error:
         raise StoreUnavailableError(f"No connection to listen on: {error}") from error
-    connection = pooled.driver_connection
-    pooled.detach()
-    return connection

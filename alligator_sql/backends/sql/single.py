@@ -1,10 +1,12 @@
-"""Storing one task on PostgreSQL: a statement that names only what the task has.
+"""Storing one task: statements that name only what the task has.
 
-Arrays would cost a single task as much as all the rest, and each value that is always the same
-costs the driver and the planner a microsecond or two.
+Arrays, or JSON on SQLite, would cost a single task as much as all the rest, and each value that
+is always the same costs the driver and the planner a microsecond or two.
 """
 
+from collections.abc import Collection
 from functools import cache
+from typing import Any
 
 from ...constants import DELAYED, WAITING
 from ...messages import Message
@@ -22,8 +24,8 @@ _OPTIONS = {
 """The column of each option, and its value."""
 
 
-def statement(names: Names, message: Message, channel: str | None) -> tuple[str, Parameters]:
-    """Return what stores ``message``, which no unique key can exclude, and wakes ``channel``."""
+def options_of(message: Message) -> Parameters:
+    """Return what ``message`` has besides what all tasks have."""
     options: Parameters = {}
     if message.due.seconds:
         options["run_at" if message.due.absolute else "delay"] = message.due.seconds
@@ -32,15 +34,34 @@ def statement(names: Names, message: Message, channel: str | None) -> tuple[str,
         options["expires_at" if absolute else "expires_in"] = message.expires.seconds
     if message.tags:
         options["tags"] = tags_text(message)
-    sql = insert(names, tuple(options), channel is not None)
-    values = {
-        "id": message.id,
+    return options
+
+
+def status_with(options: Collection[str]) -> int:
+    """Return the status in which a task with ``options`` is stored."""
+    return DELAYED if "delay" in options or "run_at" in options else WAITING
+
+
+def values_of(message: Message, key: Any, options: Parameters) -> Parameters:
+    """Return what is stored of ``message``; ``key`` is its id as the driver takes it."""
+    return {
+        "id": key,
         "payload": pack(message.payload, message.id, message.func),
         "queue": message.queue,
         "priority": message.priority,
         "func": message.func,
         **options,
     }
+
+
+def statement(names: Names, message: Message, channel: str | None) -> tuple[str, Parameters]:
+    """Return what stores ``message`` on PostgreSQL, and wakes ``channel``.
+
+    No unique key can exclude it.
+    """
+    options = options_of(message)
+    sql = insert(names, tuple(options), channel is not None)
+    values = values_of(message, message.id, options)
     if channel is not None:
         values["channel"] = channel
     return sql, values
@@ -57,7 +78,7 @@ def insert(names: Names, options: tuple[str, ...], notifies: bool) -> str:
         "priority": "cast(:priority as smallint)",
         "run_at": "now()",
         "created_at": "now()",
-        "status": str(DELAYED if {"delay", "run_at"} & set(options) else WAITING),
+        "status": str(status_with(options)),
         "func": "cast(:func as text)",
         **dict(_OPTIONS[option] for option in options),
     }

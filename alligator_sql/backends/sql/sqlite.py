@@ -2,24 +2,39 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import ClassVar
 from uuid import UUID
 
 from ...constants import RUNNING, SUCCESS
 from ...messages import Claim, Message, Progress
+from . import single
 from .dialects import (
     CLAIMABLE_SQL,
     Ended,
+    Parameters,
     PutBack,
     Steps,
+    absolute,
     claim_of,
+    first_status,
     in_order,
     priorities_sql,
-    values_of,
+    relative,
+    tags_text,
 )
-from .payloads import encode
+from .payloads import encode, pack
 from .tables import Names
+
+NOW = "((julianday('now') - 2440587.5) * 86400.0)"
+_OPTIONS = {
+    "delay": ("run_at", f"{NOW} + :delay"),
+    "run_at": ("run_at", f"max({NOW}, :run_at)"),
+    "expires_in": ("expires_at", f"{NOW} + :expires_in"),
+    "expires_at": ("expires_at", ":expires_at"),
+    "tags": ("tags", ":tags"),
+}
+"""The column of each option of a single task, and its value."""
 
 
 class SQLite:
@@ -31,7 +46,7 @@ class SQLite:
 
     name: ClassVar[str] = "sqlite"
     planned_once = frozenset[str]()
-    now: ClassVar[str] = "((julianday('now') - 2440587.5) * 86400.0)"
+    now: ClassVar[str] = NOW
 
     def __init__(self, names: Names) -> None:
         tasks, payloads, finished, workers, queues = (
@@ -61,6 +76,11 @@ class SQLite:
              where {m("id")} in (select value from json_each(:new))
             on conflict do nothing
         """
+        self._enqueue_one_payload = f"""insert into {payloads} (id, payload) values (:id, :payload)
+            on conflict do nothing
+            returning id
+        """
+        self._insert_one = cache(partial(insert_one, tasks))
         self._priorities = priorities_sql(tasks, self.each("queues"))
         held = f"""id, queue, func, lease, attempts, crashes,
                    (select p.payload from {payloads} p where p.id = {tasks}.id),
@@ -149,11 +169,26 @@ class SQLite:
 
     def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
         """Store messages and return the ids that are new; nobody needs to be notified."""
-        batch = json.dumps([{"id": message.id.hex, **values_of(message)} for message in messages])
+        if len(messages) == 1 and messages[0].unique_key is None:
+            return self._enqueue_one(messages[0])
+        return self._enqueue_many(messages)
+
+    def _enqueue_many(self, messages: Sequence[Message]) -> Steps[set[UUID]]:
+        batch = json.dumps([_row(message) for message in messages])
         new = [row[0] for row in (yield self._enqueue, {"messages": batch})]
         if new:
             yield self._enqueue_payloads, {"messages": batch, "new": json.dumps(new)}
         return {UUID(value) for value in new}
+
+    def _enqueue_one(self, message: Message) -> Steps[set[UUID]]:
+        options = single.options_of(message)
+        values = single.values_of(message, message.id.hex, options)
+        # The payload goes first: where no unique key matters, its primary key decides alone
+        # whether the id is known, live or ended.
+        if not (yield self._enqueue_one_payload, values):
+            return set()
+        yield self._insert_one(tuple(options)), values
+        return {message.id}
 
     def claim(
         self,
@@ -230,6 +265,39 @@ class SQLite:
     def key(self, value: UUID) -> str:
         """Return ``value`` as the driver takes it."""
         return value.hex
+
+
+def insert_one(tasks: str, options: tuple[str, ...]) -> str:
+    """Return the statement that stores a task with ``options`` in ``tasks``, but its payload."""
+    values = {
+        "id": ":id",
+        "queue": ":queue",
+        "priority": ":priority",
+        "run_at": NOW,
+        "created_at": NOW,
+        "status": str(single.status_with(options)),
+        "func": ":func",
+        **dict(_OPTIONS[option] for option in options),
+    }
+    return f"insert into {tasks} ({', '.join(values)}) values ({', '.join(values.values())})"
+
+
+def _row(message: Message) -> Parameters:
+    """Return what is stored of ``message``, whatever it has, to travel as JSON."""
+    return {
+        "id": message.id.hex,
+        "queue": message.queue,
+        "priority": message.priority,
+        "delay": relative(message.due),
+        "run_at": absolute(message.due),
+        "expires_in": relative(message.expires),
+        "expires_at": absolute(message.expires),
+        "status": first_status(message),
+        "func": message.func,
+        "unique_key": message.unique_key,
+        "tags": tags_text(message),
+        "payload": pack(message.payload, message.id, message.func),
+    }
 
 
 def _held(worker: UUID, rows: Sequence[Ended | PutBack]) -> dict[str, str]:

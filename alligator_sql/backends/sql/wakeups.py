@@ -19,7 +19,7 @@ from .connections import Connections, at_fork
 from .dialects import Execute
 from .listeners import Listener, PostgreSQLListener, SQLiteListener, Tell, channel_of
 from .tables import Names
-from .troubles import is_mute, translated
+from .troubles import Translated, is_mute
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Wakeups:
         if self._is_mute() or self._was_just_notified(queue):
             return
         try:
-            with translated():
+            with Translated():
                 self._send(execute, channel_of(self._names, queue), "")
         except (StoreUnavailableError, DBAPIError) as error:  # the tasks are stored, all the same
             if not self._falls_mute(error):
@@ -184,7 +184,7 @@ class Wakeups:
         return channel_of(self._names, uuid4().hex)
 
     def _listener(self, topics: Sequence[str], tell: Tell | None = None) -> Listener:
-        with translated():
+        with Translated():
             if self._is_sqlite:
                 return SQLiteListener(self._connections.engine)
             channels = [channel_of(self._names, topic) for topic in topics]
