@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from alligator_sql import Gator
 from alligator_sql.backends.sql import schema
@@ -20,6 +21,13 @@ from .sqs_servers import ENVIRONMENT, SQSServer
 def pytest_configure() -> None:
     # A shell that runs the tests in the background has them, and their processes, ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile(
+        "ours",
+        deadline=None,  # a machine may be busy with something else
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=bool(os.environ.get("CI")),
+    )
+    settings.load_profile("ours")
 
 
 @pytest.hookimpl(wrapper=True)
