@@ -43,6 +43,8 @@ GRACE = 25.0
 """Seconds that running tasks get to finish after a stop."""
 SERVICE_PATIENCE = 2.0
 """Seconds that a stopping worker waits for its services."""
+HEAD_START = 0.0005
+"""Seconds in which a consumer that was woken sends its claim. Whatever else runs holds it up."""
 AT_ONCE = 3
 """The signal that ends the process without any further ado."""
 EXECUTORS = ("threads", "processes", "asyncio", "auto")
@@ -349,6 +351,7 @@ class Worker:
     def _wake(self) -> None:
         if self._consumer is not None:
             self._consumer.wake()
+            time.sleep(HEAD_START)
         if self._attendant is not None:
             self._attendant.wake()
 

@@ -20,6 +20,8 @@ from alligator_sql.lease import Lease
 from alligator_sql.messages import Claim
 from alligator_sql.outcomes import Settlement
 from alligator_sql.testing.clock import ManualClock
+from alligator_sql.workers.consumer import Consumer
+from alligator_sql.workers.services.attendant import Attendant
 from tests.helpers import PATIENCE, wait_until
 from tests.integration import gates
 
@@ -129,6 +131,38 @@ def test_nothing_is_left_behind_by_a_second_stop(gator: Gator) -> None:
     assert gator.len() == 4
     records = [gator.find(task.task_id) for task in behind]
     assert [record.attempts for record in records if record is not None] == [0, 0, 0]
+
+
+def test_a_consumer_that_was_woken_claims_before_anything_else_goes_on(monkeypatch) -> None:
+    claims: list[object] = []
+    before: list[int] = []
+    after: list[int] = []
+
+    class Noting(LocalMemoryBackend):
+        """Notes that it was asked for tasks."""
+
+        def claim(self, *arguments, **options):
+            claims.append(arguments)
+            return super().claim(*arguments, **options)
+
+    def note(owner: type, counts: list[int]) -> None:
+        wake = owner.wake  # type: ignore[attr-defined]
+
+        def noting(self: object) -> None:
+            counts.append(len(claims))
+            wake(self)
+
+        monkeypatch.setattr(owner, "wake", noting)
+
+    note(Consumer, before)
+    note(Attendant, after)
+    gator = Gator(f"locmem://{uuid4()}", backend_class=Noting)
+    with running(Worker(gator, nap_time=60)):
+        for number in range(20):
+            gator.task(gates.quick, str(number))
+            wait_until(lambda: len(gates.current.ran) > number)  # noqa: B023 - called at once
+    ahead = sum(then > first for first, then in zip(before, after, strict=False))
+    assert ahead > len(after) / 2
 
 
 def test_a_wake_up_does_not_keep_a_full_worker_busy(gator: Gator) -> None:
