@@ -51,6 +51,8 @@ from alligator_sql.outcomes import (
 from . import stores
 from .model import Model, Task
 
+pytestmark = pytest.mark.timeout(900)
+
 # Time passes in hundreds of seconds, and whatever has a time has it at half a hundred: so the
 # few seconds that an example really takes decide nothing.
 STEP = 100.0
