@@ -22,7 +22,7 @@ SPARE = 1.0
 """What is allowed besides: the first task imports its function, and threads wait at times."""
 MADE = 38
 """Calls that make, check and encode one task."""
-STORED = 30
+STORED = 32
 """Calls that store one task in SQLite, in a transaction of its own."""
 RUN = 50
 """Calls that run one task, on the thread of its worker."""

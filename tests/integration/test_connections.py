@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from alligator_sql import Gator, coroutines
-from alligator_sql.backends.sql import engines, writers
+from alligator_sql.backends.sql import engines, spare
 from alligator_sql.exceptions import (
     InvalidOptionError,
     StoreUnavailableError,
@@ -215,7 +215,7 @@ class TestFork:
             connections: Any = gator.store._connections  # type: ignore[attr-defined]
             [of_parent] = connections._writer._idle
             connections._in_child()
-            assert of_parent in writers._forgotten
+            assert of_parent in spare._forgotten
             gator.task(tasks.echo, 2)
             [own] = connections._writer._idle
             assert own is not of_parent

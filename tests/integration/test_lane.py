@@ -31,8 +31,7 @@ def lane(gator) -> Lane:
 
 
 def session_on(lane: Lane) -> Any:
-    [session] = lane._free
-    assert session is not None
+    [session] = lane._idle
     return session
 
 
@@ -53,7 +52,7 @@ def test_only_single_tasks_without_a_key_take_it(gator, lane):
     with gator.options(unique_key="one") as options:
         options.task(tasks.echo, 1)
     gator.map(tasks.echo, range(2))
-    assert lane._free == [None]
+    assert lane._idle == []
     gator.task(tasks.echo, 2)
     assert session_on(lane)
 
@@ -68,10 +67,10 @@ def test_a_known_task_is_found(gator, lane):
 
 def test_who_finds_it_in_use_takes_another_way(gator, lane):
     gator.task(tasks.echo, "before")
-    session = lane._free.pop()
+    session = lane._idle.pop()
     gator.task(tasks.echo, "meanwhile")
-    assert lane._free == []
-    lane._free.append(session)
+    assert lane._idle == []
+    lane._idle.append(session)
     gator.task(tasks.echo, "after")
     assert [gator.pop() for _ in range(3)] == ["before", "meanwhile", "after"]
 
@@ -99,7 +98,7 @@ def test_an_interrupted_one_is_closed(gator, lane):
     with pytest.raises(KeyboardInterrupt):
         gator.task(tasks.echo, 2)
     assert interrupted.closed
-    assert lane._free == [None]
+    assert lane._idle == []
     gator.task(tasks.echo, 3)
     assert [gator.pop() for _ in range(3)] == [1, 3, None]
 
