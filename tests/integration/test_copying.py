@@ -92,8 +92,8 @@ def copied(monkeypatch) -> list[int]:
     numbers: list[int] = []
     copy = copying.Copier.copy
 
-    def counted(copier: copying.Copier, connection: Any, series: Series, channel: Any) -> None:
-        copy(copier, connection, series, channel)
+    def counted(copier: copying.Copier, connection: Any, series: Series) -> None:
+        copy(copier, connection, series)
         numbers.append(len(series))
 
     monkeypatch.setattr(copying.Copier, "copy", counted)

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
@@ -214,17 +214,21 @@ class SQLBackend(Backend):
     def _copy(self, series: Series, is_repeated: bool) -> int:
         # COPY knows no duplicates, and another attempt may find what the first has stored.
         if not is_repeated:
-            channel = self._wakeups.channel([series.model])
             try:
                 with self._transaction() as own:
-                    self._copier.copy(own, series, channel)
+                    self._copier.copy(own, series)
             except copying.RefusedError as error:
                 logger.info("COPY cannot store %d tasks, so INSERT does: %s", len(series), error)
             else:
-                if channel is not None:
-                    self._wakeups.notified(series.model.queue)
+                self._tell(series.model)
                 return len(series)
         return number_new(self._enqueue_alone(series.messages(), is_repeated))
+
+    def _tell(self, message: Message) -> None:
+        """Tell the workers of what is stored already, so that nothing that fails here matters."""
+        if self._wakeups.channel([message]) is not None:
+            with suppress(StoreUnavailableError), self._statement() as own:
+                self._wakeups.announce_new(message.queue, self._connections.executor(own))
 
     async def aenqueue(self, messages: Sequence[Message], connection: Any) -> list[Receipt]:
         """Store messages of one queue in the transaction of an asynchronous connection."""

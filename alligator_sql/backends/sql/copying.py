@@ -7,7 +7,7 @@ is the same bytes for all. See ``docs/decisions/``.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -62,17 +62,15 @@ class Copier:
                    timestamptz_send(now()),
                    timestamptz_send(coalesce(
                        to_timestamp(cast(%(expires_at)s as float8)),
-                       now() + make_interval(secs => cast(%(expires_in)s as float8)))),
-                   case when cast(%(channel)s as text) is not null
-                        then cast(pg_notify(%(channel)s, '') as text) end
+                       now() + make_interval(secs => cast(%(expires_in)s as float8))))
         """
 
     def suits(self, series: Series) -> bool:
         """Whether to store these tasks here."""
         return len(series) >= FEWEST and series.model.unique_key is None
 
-    def copy(self, connection: Connection, series: Series, channel: str | None) -> None:
-        """Store tasks in the transaction of ``connection``; wake ``channel`` at the commit.
+    def copy(self, connection: Connection, series: Series) -> None:
+        """Store tasks in the transaction of ``connection``.
 
         Raises:
             RefusedError: They need another way, in another transaction.
@@ -82,13 +80,13 @@ class Copier:
 
         driver = engines.begun(connection)
         try:
-            self._copy(driver, series, channel)
+            self._copy(driver, series)
         except psycopg.Error as error:
             if error.sqlstate in _REFUSALS:
                 raise RefusedError(str(error)) from error
             raise reported(connection, error) from error
 
-    def _copy(self, driver: "psycopg.Connection[Any]", series: Series, channel: str | None) -> None:
+    def _copy(self, driver: "psycopg.Connection[Any]", series: Series) -> None:
         from psycopg.rows import tuple_row
 
         model, encoding = series.model, driver.info.encoding
@@ -100,10 +98,9 @@ class Copier:
                     "delay": relative(model.due),
                     "expires_at": absolute(model.expires),
                     "expires_in": relative(model.expires),
-                    "channel": channel,
                 },
             )
-            [(*moments, _)] = cursor.fetchall()
+            [moments] = cursor.fetchall()
             shared = _shared(model, moments, encoding)
             for statement, rows in (
                 (self._tasks, _tasks(series, shared)),
@@ -123,7 +120,7 @@ def _tasks(series: Series, shared: bytes) -> Iterator[bytes]:
     yield _TRAILER
 
 
-def _shared(model: Message, moments: list[bytes | None], encoding: str) -> bytes:
+def _shared(model: Message, moments: Sequence[bytes | None], encoding: str) -> bytes:
     """Return the beginning of each row of tasks, until after the length of its id."""
     tags = tags_text(model)
     fields = [

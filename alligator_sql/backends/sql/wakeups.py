@@ -97,15 +97,11 @@ class Wakeups:
             if not self._falls_mute(error):
                 logger.warning("nobody was notified of new tasks in %r: %s", queue, error)
         else:
-            self.notified(queue)
+            self._notified[queue] = time.monotonic()
 
     def _was_just_notified(self, queue: str) -> bool:
         last = self._notified.get(queue, float("-inf"))
         return time.monotonic() - last < NOTIFY_INTERVAL
-
-    def notified(self, queue: str) -> None:
-        """Note that a notification for ``queue`` is committed: the next one may wait a moment."""
-        self._notified[queue] = time.monotonic()
 
     @contextmanager
     def dispensable(self) -> Iterator[None]:
