@@ -80,7 +80,11 @@ class Lane(Spare):
         session: Session = super()._opened()
         self._latest = weakref.ref(session)
         if session.prepare_threshold is not None:  # else a pooler is in between
-            session.execute(_KEEP_PLANS)
+            try:
+                self._execute(session, _KEEP_PLANS, {})
+            except BaseException:
+                session.close()
+                raise
         return session
 
     def _leave(self) -> None:
