@@ -6,11 +6,14 @@ LONGEST_LISTENING = 5.0
 """Seconds between looks while a listener is known to be alive."""
 
 
-class Polling:
-    """Starts short after activity, twice, and doubles.
+SHORT_PAUSES = 3
+"""The first is cut short by the outcome of what was found, with which goes another look. The others
+are as long as producers stay silent after a notification: the look at their end finds the last of
+what they stored meanwhile."""
 
-    Twice, because producers stay silent for a while after a notification (``NOTIFY_INTERVAL``, as
-    long as two of these pauses): so it is the second look that finds the last of what they stored.
+
+class Polling:
+    """Starts short after activity, for :data:`SHORT_PAUSES`, and doubles.
 
     Args:
         shortest: Seconds until the first look after activity.
@@ -19,12 +22,12 @@ class Polling:
     def __init__(self, shortest: float) -> None:
         self._shortest = shortest
         self._pause = shortest
-        self._is_first = True
+        self._short = SHORT_PAUSES
 
     def active(self) -> None:
         """Note that there was something to do."""
         self._pause = self._shortest
-        self._is_first = True
+        self._short = SHORT_PAUSES
 
     def disturbed(self) -> None:
         """Note that there was something to do, though others have done it."""
@@ -36,10 +39,10 @@ class Polling:
         return self._pause
 
     def pause(self, *, listening: bool) -> float:
-        """Return the seconds until the next look; after the second one twice as long each time."""
+        """Return the seconds until the next look; after the short ones twice as long each time."""
         pause = min(self._pause, LONGEST_LISTENING if listening else LONGEST_DEAF)
-        if self._is_first:
-            self._is_first = False
+        self._short -= 1
+        if self._short > 0:
             return pause
         self._pause = min(max(self._pause, 0.001) * 2, LONGEST_LISTENING) if self._pause else 0.0
         return pause

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import Connection, create_engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 from alligator_sql import Gator, PayloadError, QueueFull, Task
@@ -204,6 +204,23 @@ def test_a_worker_is_told(gator18, postgres18_dsn):
         assert [each.channel for each in connection.notifies(timeout=PATIENCE, stop_after=1)] == [
             channel
         ]
+
+
+def test_nobody_may_be_told(gator18, postgres18_dsn, monkeypatch, caplog):
+    """The tasks are stored by then: to refuse them would have them stored again."""
+    commit = Connection.commit
+
+    def commit_and_die(connection: Connection) -> None:
+        commit(connection)
+        driver: Any = connection.connection.driver_connection
+        with psycopg.connect(postgres18_dsn, autocommit=True) as other:
+            other.execute("select pg_terminate_backend(%s, 5000)", (driver.info.backend_pid,))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "commit", commit_and_die)
+        assert gator18.map(tasks.echo, range(MANY)) == MANY
+    assert "nobody was notified of new tasks" in caplog.text
+    assert gator18.len() == MANY
 
 
 @pytest.mark.parametrize("option", [{"unique_key": "one"}, {"task_id": "one"}])

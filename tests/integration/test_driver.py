@@ -156,12 +156,35 @@ def test_what_an_interruption_left_on_sqlite_is_not_used_again(sqlite_dsn, monke
         assert gator.pop() == 7
 
 
+def test_an_interruption_on_sqlite_keeps_nobody_out(sqlite_dsn, monkeypatch):
+    """Its traceback holds a cursor that has rows left, without which a closed connection ends."""
+    with closing(Gator(sqlite_dsn)) as gator:
+        gator.open()
+        with monkeypatch.context() as patch:
+            patch.setattr(writers, "on_sqlite3", _interrupted_before_the_rows)
+            with pytest.raises(TaskCanceled) as caught:
+                gator.task(tasks.add, 1, 2)
+        with closing(sqlite3.connect(sqlite_dsn.removeprefix("sqlite:///"), timeout=0)) as other:
+            other.execute("begin immediate")
+            assert other.execute("select count(*) from alligator_tasks").fetchall() == [(0,)]
+        assert caught.value.__traceback__ is not None
+
+
 def test_statements_that_stand_alone_do_not_inherit_the_level_of_the_role(postgres18_dsn):
     options = r"-c default_transaction_isolation=repeatable\ read"
     sign = "&" if "?" in postgres18_dsn else "?"
     dsn = f"{postgres18_dsn}{sign}options={quote(options)}"
     with closing(SQLBackend(dsn)) as backend, backend.engine.connect() as connection:
         assert connection.scalar(text("show transaction_isolation")) == "read committed"
+
+
+def _interrupted_before_the_rows(connection: sqlite3.Connection) -> Execute:
+    def interrupted(sql: str, parameters: Parameters) -> Rows:
+        cursor = connection.execute(sql, parameters)
+        assert cursor.description
+        raise TaskCanceled
+
+    return interrupted
 
 
 def _interrupted_by_the_second_statement(connection: sqlite3.Connection) -> Execute:

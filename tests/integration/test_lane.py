@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from alligator_sql import Gator
+from alligator_sql.backends.sql import connections
 from alligator_sql.backends.sql.lane import Lane
 
 from . import tasks
@@ -67,15 +68,18 @@ def test_a_known_task_is_found(gator, lane):
 
 def test_who_finds_it_in_use_takes_another_way(gator, lane):
     gator.task(tasks.echo, "before")
-    session = lane._idle.pop()
-    gator.task(tasks.echo, "meanwhile")
-    assert lane._idle == []
-    lane._idle.append(session)
+    session = session_on(lane)
+    with lane._in_use:
+        session.close()  # so nobody else can use it
+        gator.task(tasks.echo, "meanwhile")
+        assert lane._idle == [session]
     gator.task(tasks.echo, "after")
+    assert session_on(lane) is not session
     assert [gator.pop() for _ in range(3)] == ["before", "meanwhile", "after"]
 
 
-def test_a_session_that_is_lost_is_replaced(gator, lane, postgres18_dsn):
+def test_a_session_that_the_server_has_closed_is_replaced(gator, lane, postgres18_dsn, monkeypatch):
+    monkeypatch.setattr(connections, "ATTEMPTS", 1)
     gator.task(tasks.echo, 1)
     lost = session_on(lane)
     with psycopg.connect(postgres18_dsn, autocommit=True) as connection:
@@ -125,3 +129,11 @@ def test_closing_the_gator_closes_it(gator, lane):
     session = session_on(lane)
     gator.close()
     assert session.closed
+
+
+def test_one_that_is_in_use_meanwhile_is_closed_after_that(gator, lane):
+    gator.task(tasks.echo, 1)
+    session = session_on(lane)
+    lane.use(lambda _: gator.close())
+    assert session.closed
+    assert lane._idle == []

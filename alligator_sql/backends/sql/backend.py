@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
@@ -32,7 +32,7 @@ from ..capabilities import Capabilities
 from . import copying, engines, joining, rescuing, schema
 from .connections import Connections
 from .dialects import Dialect, PutBack, Steps, T
-from .driver import pipelined
+from .driver import on_idle_driver, pipelined
 from .lane import Lane
 from .operations import Operations
 from .payloads import unpack
@@ -217,18 +217,14 @@ class SQLBackend(Backend):
             try:
                 with self._transaction() as own:
                     self._copier.copy(own, series)
+                    own.commit()
+                    if self._wakeups.channel([series.model]) is not None:
+                        self._wakeups.announce_new(series.model.queue, on_idle_driver(own))
             except copying.RefusedError as error:
                 logger.info("COPY cannot store %d tasks, so INSERT does: %s", len(series), error)
             else:
-                self._tell(series.model)
                 return len(series)
         return number_new(self._enqueue_alone(series.messages(), is_repeated))
-
-    def _tell(self, message: Message) -> None:
-        """Tell the workers of what is stored already, so that nothing that fails here matters."""
-        if self._wakeups.channel([message]) is not None:
-            with suppress(StoreUnavailableError), self._statement() as own:
-                self._wakeups.announce_new(message.queue, self._connections.executor(own))
 
     async def aenqueue(self, messages: Sequence[Message], connection: Any) -> list[Receipt]:
         """Store messages of one queue in the transaction of an asynchronous connection."""

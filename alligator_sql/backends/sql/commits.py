@@ -8,7 +8,7 @@ nobody, and cannot make the application's commit fail.
 import sys
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sqlalchemy import Connection, Engine, event
 
@@ -18,7 +18,7 @@ from .driver import on_idle_driver
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, SessionTransaction
 
-_INFO = "alligator_sql"
+_INFO: Final = object()
 """Where a Session keeps its :class:`_News`."""
 
 
@@ -51,7 +51,7 @@ def announce_later(joined: Any, announcer: Announcer, queue: str) -> bool:
         connection = joined.connection()
         if not _is_the_sessions(connection, joined):
             return False
-        _follow(orm.Session)
+        follow()
         news = joined.info[_INFO] = _News(connection)
     news.queues.add((announcer, queue))
     return True
@@ -66,6 +66,13 @@ def _is_the_sessions(connection: Connection, session: "Session") -> bool:
         and not driver.autocommit
         and isinstance(session.get_bind(), Engine)
     )
+
+
+def follow() -> None:
+    """Be told of commits. The sooner the better: a Session may be committing in another thread."""
+    orm = sys.modules.get("sqlalchemy.orm")
+    if orm is not None:
+        _follow(orm.Session)
 
 
 @cache
@@ -83,6 +90,8 @@ def _announce(session: "Session") -> None:
     execute = on_idle_driver(news.connection)
     for announcer, queue in news.queues:
         announcer.announce_new(queue, execute)
+        if news.connection.invalidated:
+            return
 
 
 def _forget(session: "Session", transaction: "SessionTransaction") -> None:

@@ -27,7 +27,8 @@ BATCH = 5000
 """Tasks that are stored together at most. Each batch has its round trips and its commit, on which
 the disk is waited for: with more of them at once that is hardly noticed any more."""
 FEWEST = 100
-"""Tasks that are worth the round trips: it takes six, and one statement takes one."""
+"""Tasks that are worth the round trips: it takes eight with the notification, one statement
+takes two."""
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"

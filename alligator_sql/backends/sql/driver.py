@@ -81,18 +81,23 @@ def on_joined_driver(connection: Connection) -> Execute | None:
 
 
 def on_idle_driver(connection: Connection) -> Execute:
-    """Return what executes on psycopg below ``connection`` of an application, between transactions.
+    """Return what executes on psycopg below ``connection``, between its transactions.
 
     Each statement commits itself. After one that fails the connection is given up.
     """
     driver: Any = connection.connection.driver_connection
-    execute_begun = _reporting(connection, on_psycopg(driver), is_ours=False)
+    autocommit = driver.autocommit
+    execute_alone = on_psycopg(driver)
 
     def execute(sql: str, parameters: Parameters) -> Rows:
         try:
             driver.autocommit = True
-            rows = execute_begun(sql, parameters)
-            driver.autocommit = False
+            rows = execute_alone(sql, parameters)
+            driver.autocommit = autocommit
+        except driver.Error as error:
+            translated = as_sqlalchemy(connection.dialect, error, driver, is_ours=False)
+            connection.invalidate(error)
+            raise translated from error
         except BaseException:
             connection.invalidate()
             raise

@@ -5,7 +5,7 @@ Nothing here commits, rolls back or makes a savepoint.
 
 import sys
 from enum import Enum
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
@@ -13,13 +13,13 @@ from sqlalchemy.engine import TwoPhaseTransaction
 
 from ...exceptions import Unsupported
 from .dialects import Steps
-from .driver import on_joined_driver
+from .driver import BEGIN, on_joined_driver
 from .engines import begun, replanned
 from .steps import adrive, drive, on_async_psycopg, on_psycopg, on_sqlalchemy, on_sqlite3
 
 T = TypeVar("T")
 
-BEGIN = "begin immediate"
+SQLITE_BEGIN = BEGIN["sqlite"]
 """Begins what the sqlite3 module would begin with the first INSERT only. Before that come
 the tables at the first use: a rollback would leave them half made. Immediate, because the
 look at the catalog comes first: a transaction that has read may be unable to write."""
@@ -85,7 +85,7 @@ def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = Fa
         _check_dialect("sqlite", dialect)
         _check_transaction(connection)
         if not connection.in_transaction:
-            connection.execute(BEGIN)
+            connection.execute(SQLITE_BEGIN)
         return drive(steps, on_sqlite3(connection))
     if kind is Kind.PSYCOPG:
         _check_dialect("postgresql", dialect)
@@ -98,7 +98,7 @@ def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = Fa
         driver = begun(joined)
         _check_transaction(driver)
         if not driver.in_transaction:
-            joined.exec_driver_sql(BEGIN)
+            joined.exec_driver_sql(SQLITE_BEGIN)
     elif begun_only:
         _check_begun(joined.connection.driver_connection)
     quick = on_joined_driver(joined)
@@ -128,7 +128,7 @@ def can_notify(connection: Any) -> bool:
     return not prepared_by_driver and not getattr(sync, "twophase", False)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _kind(cls: type[Any]) -> Kind:
     """Return what objects of ``cls`` are, which is asked for each task."""
     for kind in Kind:

@@ -5,7 +5,7 @@ But that a session keeps its plans goes for all that is executed on it, and most
 need new ones. So one session does nothing else.
 """
 
-import weakref
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ class Lane(Spare):
     def __init__(self, engine: Engine, names: Names) -> None:
         super().__init__(engine)
         self._names = names
-        self._latest: Callable[[], Session | None] = _none
+        self._in_use = threading.Lock()
         at_fork(in_child=self._leave)
 
     def insert(self, message: Message, announce: Callable[[Execute], object] | None) -> bool:
@@ -50,10 +50,13 @@ class Lane(Spare):
         Raises:
             DBAPIError: What the driver raises, as one of SQLAlchemy.
         """
-        session = self._latest()
-        if not self._idle and session is not None and not session.closed:
+        in_use = self._in_use
+        if not in_use.acquire(blocking=False):
             return False
-        return self.use(partial(self._insert, message, announce))
+        try:
+            return self.use(partial(self._insert, message, announce))
+        finally:
+            in_use.release()
 
     def _insert(
         self, message: Message, announce: Callable[[Execute], object] | None, session: "Session"
@@ -74,11 +77,13 @@ class Lane(Spare):
 
     def _taken(self) -> "Session":
         session: Session = super()._taken()
-        return self._opened() if session.closed else session
+        if session.has_word():  # mostly that the server has closed it
+            session.close()
+            return self._opened()
+        return session
 
     def _opened(self) -> "Session":
         session: Session = super()._opened()
-        self._latest = weakref.ref(session)
         if session.prepare_threshold is not None:  # else a pooler is in between
             try:
                 self._execute(session, _KEEP_PLANS, {})
@@ -89,8 +94,4 @@ class Lane(Spare):
 
     def _leave(self) -> None:
         self.forget()
-        self._latest = _none
-
-
-def _none() -> None:
-    return None
+        self._in_use = threading.Lock()

@@ -5,6 +5,7 @@ store a task.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Engine
@@ -24,36 +25,42 @@ class Spare:
         self._engine = engine
         self._dialect: Any = engine.dialect
         self._idle: list[Any] = []
+        self._closings = 0
 
     def use(self, work: Callable[[Any], T]) -> T:
         """Return what ``work`` returns with the connection, or with a new one if that is in use.
 
         It is used again only if all went well on it: a task that is interrupted may leave
-        anything. Closing it rolls back.
+        anything.
 
         Raises:
             DBAPIError: What the driver raises, as one of SQLAlchemy.
         """
-        connection = None
+        connection, closings = None, self._closings
         try:
             connection = self._taken()
             value = work(connection)
-        except BaseException as error:
+        except self._dialect.loaded_dbapi.Error as error:
+            translated = as_sqlalchemy(self._dialect, error, connection)
             if connection is not None:
                 connection.close()
-            if isinstance(error, self._dialect.loaded_dbapi.Error):
-                raise as_sqlalchemy(self._dialect, error, connection) from error
+            raise translated from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
             raise
-        if self._idle:
+        if self._idle or closings != self._closings:
             connection.close()
         else:
             self._idle.append(connection)
         return value
 
     def close(self) -> None:
-        """Close the connection, unless it is in use."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close the connection; one that is in use is closed after that."""
+        self._closings += 1
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def forget(self) -> None:
         """Leave the connection to the parent process: it must not even be closed here."""

@@ -24,8 +24,8 @@ from .troubles import Translated, is_mute
 logger = logging.getLogger(__name__)
 
 NOTIFY_INTERVAL = 0.005
-"""Seconds between two notifications of one queue by one process, outside of transactions
-of the caller. A worker that was just woken soon looks again by itself."""
+"""Seconds between two notifications of one queue by one process, but for those that are part of a
+transaction of the caller. A worker that was just woken soon looks again by itself."""
 NOTIFY_HORIZON = 5.0
 """Seconds: a task due later than this needs no notification, idle workers look more often."""
 MUTE_FOR = 60.0
@@ -62,6 +62,8 @@ class Wakeups:
         self._mute_until = float("-inf")
         self._listeners: dict[tuple[int, tuple[str, ...]], Listener] = {}
         at_fork(in_child=self._in_child)
+        if not self._is_sqlite:
+            commits.follow()
 
     def channel(self, messages: Sequence[Message], joined: Any = None) -> str | None:
         """Return the channel to notify about ``messages``, or None when nobody is to be woken yet.
@@ -72,14 +74,10 @@ class Wakeups:
             return None
         soon = any(m.due.absolute or m.due.seconds <= NOTIFY_HORIZON for m in messages)
         queue = messages[0].queue
-        if joined is None:
-            wanted = soon and not self._was_just_notified(queue)
-        else:
-            wanted = (
-                soon
-                and joining.can_notify(joined)
-                and not commits.announce_later(joined, self, queue)
-            )
+        wanted = soon and (
+            joined is None
+            or (joining.can_notify(joined) and not commits.announce_later(joined, self, queue))
+        )
         return channel_of(self._names, queue) if wanted else None
 
     def announce_new(self, queue: str, execute: Execute) -> None:

@@ -22,9 +22,15 @@ class Writer(Spare):
         """
 
         def transaction(connection: "sqlite3.Connection") -> T:
-            connection.execute(BEGIN["sqlite"])
-            value = drive(steps, on_sqlite3(connection))
-            connection.commit()
+            try:
+                connection.execute(BEGIN["sqlite"])
+                value = drive(steps, on_sqlite3(connection))
+                connection.commit()
+            except BaseException:
+                # To close it is not enough: as long as a cursor of it lives, in the traceback
+                # of this very exception, it keeps the lock.
+                connection.rollback()
+                raise
             return value
 
         return self.use(transaction)
