@@ -6,10 +6,10 @@ from functools import partial
 from threading import Thread
 
 import psycopg
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import Session
 
 from alligator_sql import Gator
-from alligator_sql.backends.sql import engines
 
 from .. import processes
 from ..peers.tasks import deliver, mail
@@ -49,61 +49,69 @@ def measure(store: Store, run: Run) -> list[Measurement]:
     return measurements
 
 
-def alone(dsn: str, delay: int, number: int) -> None:
-    """Enqueue tasks, each with its own commit."""
-    with closing(Gator(dsn)) as gator, gator.options(delay_by=delay) as options:
+class Application:
+    """What the threads of one process share.
+
+    Attributes:
+        dsn: Where the tasks are stored.
+        engine: Its engine, with a connection for each thread.
+        gator: Its gator, on that engine.
+    """
+
+    def __init__(self, dsn: str, threads: int) -> None:
+        url = make_url(dsn).set(drivername="postgresql+psycopg")
+        self.dsn = dsn
+        self.engine = create_engine(url, pool_size=threads)
+        self.gator = Gator(engine=self.engine)
+
+
+Client = Callable[[Application, int, int], None]
+
+
+def alone(application: Application, delay: int, number: int) -> None:
+    """Enqueue tasks, each with its own commit, by a gator of its own."""
+    with closing(Gator(application.dsn)) as gator, gator.options(delay_by=delay) as options:
         for each in range(number):
             options.task(deliver, mail(each))
 
 
-def joined(dsn: str, delay: int, number: int) -> None:
-    """Enqueue tasks, each in a transaction of the caller."""
-    engine = engines.create(dsn, limited=False)
-    with closing(Gator(engine=engine)) as gator:
-        for each in range(number):
-            with (
-                engine.begin() as connection,
-                gator.using(connection).options(delay_by=delay) as options,
-            ):
-                options.task(deliver, mail(each))
-    engine.dispose()
+def in_session(application: Application, delay: int, number: int) -> None:
+    """Enqueue tasks, each in a Session."""
+    for each in range(number):
+        with Session(application.engine) as session, session.begin():
+            view = application.gator.using(session)
+            view.options(delay_by=delay).task(deliver, mail(each))
 
 
-def in_session(dsn: str, delay: int, number: int) -> None:
-    """Enqueue tasks, each in a Session of the caller."""
-    engine = engines.create(dsn, limited=False)
-    with closing(Gator(engine=engine)) as gator:
-        for each in range(number):
-            with (
-                Session(engine) as session,
-                session.begin(),
-                gator.using(session).options(delay_by=delay) as options,
-            ):
-                options.task(deliver, mail(each))
-    engine.dispose()
+def joined(application: Application, delay: int, number: int) -> None:
+    """Enqueue tasks, each in the transaction of a Connection."""
+    for each in range(number):
+        with application.engine.begin() as connection:
+            view = application.gator.using(connection)
+            view.options(delay_by=delay).task(deliver, mail(each))
 
 
 def clients(
     dsn: str,
     wait_for_start: Callable[[], None],
     *,
-    client: Callable[[str, int, int], None],
+    client: Client,
     delay: int,
     threads: int,
     number: int,
 ) -> None:
     """Be several clients, each with a thread and a connection of its own."""
-    team = [Thread(target=client, args=(dsn, delay, number)) for _ in range(threads)]
+    application = Application(dsn, threads)
+    team = [Thread(target=client, args=(application, delay, number)) for _ in range(threads)]
     wait_for_start()
     for thread in team:
         thread.start()
     for thread in team:
         thread.join()
+    application.engine.dispose()
 
 
-def _rate(
-    dsn: str, client: Callable[[str, int, int], None], delay: int, threads: int, number: int
-) -> float:
+def _rate(dsn: str, client: Client, delay: int, threads: int, number: int) -> float:
     """Return commits per second, by the times that the database stored."""
     role = partial(clients, client=client, delay=delay, threads=threads, number=number)
     with psycopg.connect(dsn, autocommit=True) as connection:
