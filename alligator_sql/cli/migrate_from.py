@@ -13,7 +13,7 @@ from ..legacy_stores import Left, Move, open_store
 from ..legacy_stores.move import BATCH
 from . import parameters
 from .console import errors, one_line
-from .parameters import Argument, option
+from .parameters import Argument, names_in, option
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -75,7 +75,7 @@ def run(
     Stop the old workers first. What cannot be moved stays where it is and is listed; the exit
     code is 1 then.
     """
-    names = _names(queues)
+    names = list(dict.fromkeys(names_in(",".join(queues), "--queue")))
     gator = Gator(to, allow=allow, prefix=prefix, schema=schema)
     _check_target(gator)
     with closing(gator), closing(open_store(source, read_only=dry_run)) as store:
@@ -89,13 +89,6 @@ def run(
             _run(move, total, dry_run=dry_run)
     if any(move.left or move.lost for move in moves):
         sys.exit(1)
-
-
-def _names(given: tuple[str, ...]) -> list[str]:
-    names = [name.strip() for text in given for name in text.split(",")]
-    if not all(names):
-        raise click.BadParameter(f"an empty name in {','.join(given)!r}", param_hint="--queue")
-    return list(dict.fromkeys(names))
 
 
 def _check_target(gator: Gator) -> None:

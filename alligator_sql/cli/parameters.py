@@ -35,6 +35,14 @@ class Number(click.FloatRange):
         return number
 
 
+def names_in(text: str, option: str) -> list[str]:
+    """Return the names in ``text``, which commas separate; ``option`` has got it."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise click.BadParameter(f"an empty name in {text!r}", param_hint=option)
+    return names
+
+
 def option(*names: str, **attributes: Any) -> Callable[[F], F]:
     """Return an option whose line of help names its default and its variable."""
     return click.option(*names, show_default=True, show_envvar=True, **attributes)

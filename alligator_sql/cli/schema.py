@@ -4,7 +4,6 @@ SQLAlchemy and Alembic are imported by the commands: neither help nor SQS needs 
 """
 
 import sys
-from collections.abc import Sequence
 
 import click
 
@@ -14,7 +13,7 @@ from ..exceptions import Unsupported
 from ..redaction import hide_password
 from . import parameters
 from .groups import Group
-from .parameters import PREFIX_HELP, option
+from .parameters import PREFIX_HELP, names_in, option
 
 _prefix = option("--prefix", default=DEFAULT_PREFIX, envvar="ALLIGATOR_PREFIX", help=PREFIX_HELP)
 _queues = option("--queues", "-q", help=f"Of SQS only: the queues, mail,images; by default {ALL}.")
@@ -55,7 +54,9 @@ def upgrade(
         from ..backends.sqs import queues as in_sqs
 
         _check_sqs(prefix, schema)
-        for line in in_sqs.create(dsn, _names(queues), max_receives if dead_letter else None):
+        for line in in_sqs.create(
+            dsn, names_in(queues or ALL, "--queues"), max_receives if dead_letter else None
+        ):
             click.echo(line)
         return
     _check_sql(queues, dead_letter=dead_letter)
@@ -155,17 +156,10 @@ def _show_queues(dsn: str, prefix: str, schema: str | None, queues: str | None) 
     from ..backends.sqs import queues as in_sqs
 
     _check_sqs(prefix, schema)
-    states = in_sqs.check(dsn, _names(queues))
+    states = in_sqs.check(dsn, names_in(queues or ALL, "--queues"))
     for name, state in states.items():
         click.echo(f"queue {name}: {state}")
     return in_sqs.MISSING in states.values()
-
-
-def _names(queues: str | None) -> Sequence[str]:
-    names = [name.strip() for name in (queues or ALL).split(",")]
-    if not all(names):
-        raise click.BadParameter(f"an empty name in {queues!r}", param_hint="--queues")
-    return names
 
 
 def _check_sqs(prefix: str, schema: str | None) -> None:

@@ -12,7 +12,7 @@ from ..workers.supervisor import Supervisor
 from ..workers.worker import EXECUTORS, GRACE
 from . import parameters, worker_process
 from .logging import LEVELS, Format
-from .parameters import Number, option
+from .parameters import Number, names_in, option
 from .worker_process import Options
 
 
@@ -143,9 +143,7 @@ def run(
     listen_url: str | None,
 ) -> None:
     """Run tasks until SIGTERM or Ctrl-C. A second one does not wait for those that run."""
-    names = [name.strip() for name in queues.split(",")]
-    if not all(names):
-        raise click.BadParameter(f"an empty name in {queues!r}", param_hint="--queues")
+    names = names_in(queues, "--queues")
     _check(processes, max_tasks, executor, max_tasks_per_child, max_memory_per_child)
     options = Options(
         gator={

@@ -213,11 +213,11 @@ class TestFork:
         with closing(Gator(sqlite_dsn)) as gator:
             gator.task(tasks.echo, 1)
             connections: Any = gator.store._connections  # type: ignore[attr-defined]
-            [of_parent] = connections._writer._idle
+            [of_parent] = connections._spare._idle
             connections._in_child()
             assert of_parent in spare._forgotten
             gator.task(tasks.echo, 2)
-            [own] = connections._writer._idle
+            [own] = connections._spare._idle
             assert own is not of_parent
             assert gator.len() == 2
 

@@ -29,7 +29,7 @@ from ...messages import (
 from ...outcomes import Released, Settlement
 from ..base import Backend
 from ..capabilities import Capabilities
-from . import copying, engines, joining, rescuing, schema
+from . import copying, engines, joining, rescuing, schema, single
 from .connections import Connections
 from .dialects import Dialect, PutBack, Steps, T
 from .driver import on_idle_driver, pipelined
@@ -186,22 +186,22 @@ class SQLBackend(Backend):
 
     def _enqueue_and_tell(self, messages: Sequence[Message], is_repeated: bool) -> list[Receipt]:
         """Store messages by one statement, which commits itself, and tell their workers."""
-        channel = self._wakeups.channel(messages)
-        if not is_repeated and self._is_stored_on_lane(messages, channel is not None):
+        wakes = self._wakeups.wakes(messages)
+        if not is_repeated and self._is_stored_on_lane(messages, wakes):
             return [Receipt(messages[0].id)]
         with self._statement() as own:
             receipts = self._drive(own, self._enqueue(messages, None))
-            if channel is not None:
+            if wakes:
                 executor = self._connections.executor(own)
                 self._wakeups.announce_new(messages[0].queue, executor)
         return receipts
 
-    def _is_stored_on_lane(self, messages: Sequence[Message], notifies: bool) -> bool:
+    def _is_stored_on_lane(self, messages: Sequence[Message], wakes: bool) -> bool:
         """Store a new task on the fast lane, if there is one, and nobody else is on it."""
-        [message, *others] = messages
-        if self._lane is None or not self._ready or others or message.unique_key is not None:
+        if self._lane is None or not self._ready or not single.suits(messages):
             return False
-        announce = partial(self._wakeups.announce_new, message.queue) if notifies else None
+        message = messages[0]
+        announce = partial(self._wakeups.announce_new, message.queue) if wakes else None
         with Translated():
             return self._lane.insert(message, announce)
 
@@ -218,7 +218,7 @@ class SQLBackend(Backend):
                 with self._transaction() as own:
                     self._copier.copy(own, series)
                     own.commit()
-                    if self._wakeups.channel([series.model]) is not None:
+                    if self._wakeups.wakes([series.model]):
                         self._wakeups.announce_new(series.model.queue, on_idle_driver(own))
             except copying.RefusedError as error:
                 logger.info("COPY cannot store %d tasks, so INSERT does: %s", len(series), error)

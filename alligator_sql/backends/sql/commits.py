@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from sqlalchemy import Connection, Engine, event
 
 from .dialects import Execute
-from .driver import on_idle_driver
+from .driver import is_psycopg, on_idle_driver
+from .joining import Kind, kind_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, SessionTransaction
@@ -43,8 +44,7 @@ def announce_later(joined: Any, announcer: Announcer, queue: str) -> bool:
     It will not for what is no Session, or has a connection that may serve for nothing else, or
     belongs to a transaction around the Session's.
     """
-    orm = sys.modules.get("sqlalchemy.orm")
-    if orm is None or not isinstance(joined, orm.Session):
+    if kind_of(joined) is not Kind.SESSION:
         return False
     news = joined.info.get(_INFO)
     if news is None:
@@ -58,14 +58,8 @@ def announce_later(joined: Any, announcer: Announcer, queue: str) -> bool:
 
 
 def _is_the_sessions(connection: Connection, session: "Session") -> bool:
-    psycopg = sys.modules.get("psycopg")
     driver: Any = connection.connection.driver_connection
-    return (
-        psycopg is not None
-        and isinstance(driver, psycopg.Connection)
-        and not driver.autocommit
-        and isinstance(session.get_bind(), Engine)
-    )
+    return is_psycopg(driver) and not driver.autocommit and isinstance(session.get_bind(), Engine)
 
 
 def follow() -> None:

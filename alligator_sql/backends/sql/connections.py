@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakMethod
 
@@ -14,10 +15,11 @@ from ... import jitter
 from ...exceptions import QueueFull, StoreUnavailableError, Unsupported
 from . import engines
 from .dialects import Execute, Steps, T
-from .driver import begin, can_pipeline, on_driver
+from .driver import BEGIN, begin, can_pipeline, on_driver
+from .spare import Spare
 from .steps import drive, on_sqlalchemy
 from .troubles import Translated, is_full, is_passing
-from .writers import Writer
+from .writers import write
 
 ATTEMPTS = 3
 """How often something is tried that may be repeated."""
@@ -60,7 +62,8 @@ class Connections:
         )
         self._begin = begin if owned else _begin_immediate if self._is_sqlite else engines.begun
         self._writing = threading.Lock()
-        self._writer = Writer(engine) if owned and self._is_sqlite else None
+        # SQLite has one writer at a time, so one connection is enough to store tasks.
+        self._spare = Spare(engine) if owned and self._is_sqlite else None
         at_fork(before=self._before_fork, in_child=self._in_child)
 
     @contextmanager
@@ -79,11 +82,11 @@ class Connections:
 
     def run(self, steps: Steps[T]) -> T:
         """Run ``steps`` in a transaction that writes, in the quickest way that there is."""
-        if self._writer is None:
+        if self._spare is None:
             with self.transaction() as connection:
                 return drive(steps, self.executor(connection))
         with Translated(), self._writing:
-            return self._writer.run(steps)
+            return self._spare.use(partial(write, steps))
 
     def executor(self, connection: Connection) -> Execute:
         """Return what executes text on ``connection``, in the quickest way that it allows."""
@@ -114,22 +117,22 @@ class Connections:
 
     def close(self) -> None:
         """Close the pool, unless it is the application's."""
-        if self._writer is not None:
-            self._writer.close()
+        if self._spare is not None:
+            self._spare.close()
         if self.owned:
             self.engine.dispose()
 
     def _before_fork(self) -> None:
         """SQLite forbids to use a connection in a child, and to close it there, too."""
-        if self._writer is not None:
-            self._writer.close()
+        if self._spare is not None:
+            self._spare.close()
             self.engine.dispose()
 
     def _in_child(self) -> None:
         """The sockets are the parent's: two processes on one would get each other's answers."""
         self._writing = threading.Lock()
-        if self._writer is not None:
-            self._writer.forget()
+        if self._spare is not None:
+            self._spare.forget()
         if self.owned:
             self.engine.dispose(close=False)
 
@@ -182,7 +185,7 @@ def _checked(engine: Any) -> Engine:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Take the write lock at once: a transaction that reads first cannot wait for it later."""
+    """Begin as on connections of ours, see :data:`.driver.BEGIN`."""
     if engines.begun(connection).in_transaction:  # as the engine of the application does
         connection.exec_driver_sql("commit")
-    connection.exec_driver_sql("begin immediate")
+    connection.exec_driver_sql(BEGIN["sqlite"])

@@ -58,7 +58,6 @@ def on_joined_driver(connection: Connection) -> Execute | None:
     None when somebody would miss our statements: who listens to SQLAlchemy's, or reads its log.
     Then, and with all other drivers, they go by SQLAlchemy.
     """
-    psycopg = sys.modules.get("psycopg")
     driver: Any = connection.connection.driver_connection
     events, wire = connection.dispatch, connection.dialect.dispatch
     is_watched = (
@@ -69,15 +68,16 @@ def on_joined_driver(connection: Connection) -> Execute | None:
         or wire.do_execute
         or wire.handle_error
     )
-    if (
-        psycopg is None
-        or not isinstance(driver, psycopg.Connection)
-        or is_watched
-        or connection.engine.echo
-    ):
+    if not is_psycopg(driver) or is_watched or connection.engine.echo:
         return None
     begun(connection)
     return _reporting(connection, on_psycopg(driver), is_ours=False)
+
+
+def is_psycopg(driver: Any) -> bool:
+    """Whether ``driver`` is a connection of psycopg, which nobody may have imported yet."""
+    psycopg = sys.modules.get("psycopg")
+    return psycopg is not None and isinstance(driver, psycopg.Connection)
 
 
 def on_idle_driver(connection: Connection) -> Execute:

@@ -58,7 +58,7 @@ def is_async(connection: Any) -> bool:
     Raises:
         Unsupported: It is no connection that can be joined.
     """
-    return _kind(connection.__class__) in ASYNC
+    return kind_of(connection) in ASYNC
 
 
 def unscoped(connection: Any) -> Any:
@@ -66,7 +66,7 @@ def unscoped(connection: Any) -> Any:
 
     Scoped sessions hand on only some of what a session has.
     """
-    return connection() if _kind(connection.__class__) in SCOPED else connection
+    return connection() if kind_of(connection) in SCOPED else connection
 
 
 def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = False) -> T:
@@ -78,7 +78,7 @@ def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = Fa
     Raises:
         Unsupported: It is asynchronous, or leads to another kind of database.
     """
-    kind = _kind(connection.__class__)
+    kind = kind_of(connection)
     if kind in ASYNC:
         raise Unsupported(f"{type(connection).__name__} is asynchronous: it has to be awaited.")
     if kind is Kind.SQLITE3:
@@ -110,7 +110,7 @@ def run(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = Fa
 
 async def arun(connection: Any, steps: Steps[T], dialect: str, *, begun_only: bool = False) -> T:
     """Do what :func:`run` does, on an asynchronous ``connection``."""
-    if _kind(connection.__class__) is Kind.ASYNC_PSYCOPG:
+    if kind_of(connection) is Kind.ASYNC_PSYCOPG:
         _check_dialect("postgresql", dialect)
         if begun_only:
             _check_begun(connection)
@@ -126,6 +126,15 @@ def can_notify(connection: Any) -> bool:
         return not isinstance(sync.get_transaction(), TwoPhaseTransaction)
     prepared_by_driver = getattr(sync, "_tpc", None) is not None  # psycopg tells it nowhere else
     return not prepared_by_driver and not getattr(sync, "twophase", False)
+
+
+def kind_of(connection: Any) -> Kind:
+    """Return what ``connection`` is.
+
+    Raises:
+        Unsupported: It is no connection that can be joined.
+    """
+    return _kind(connection.__class__)
 
 
 @lru_cache(maxsize=256)

@@ -257,7 +257,7 @@ class PostgreSQL:
 
     def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
         """Store messages and return the ids that are new."""
-        if len(messages) == 1 and messages[0].unique_key is None:
+        if single.suits(messages):
             rows = yield single.statement(self._names, messages[0], channel)
             return {row[0] for row in rows}
         rows = yield (

@@ -4,7 +4,7 @@ Arrays, or JSON on SQLite, would cost a single task as much as all the rest, and
 is always the same costs the driver and the planner a microsecond or two.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,11 @@ _OPTIONS = {
     "tags": ("tags", "cast(:tags as text)"),
 }
 """The column of each option, and its value."""
+
+
+def suits(messages: Sequence[Message]) -> bool:
+    """Whether ``messages`` are a single task that no unique key can exclude."""
+    return len(messages) == 1 and messages[0].unique_key is None
 
 
 def options_of(message: Message) -> Parameters:
@@ -55,10 +60,7 @@ def values_of(message: Message, key: Any, options: Parameters) -> Parameters:
 
 
 def statement(names: Names, message: Message, channel: str | None) -> tuple[str, Parameters]:
-    """Return what stores ``message`` on PostgreSQL, and wakes ``channel``.
-
-    No unique key can exclude it.
-    """
+    """Return what stores ``message`` on PostgreSQL, if it :func:`suits`, and wakes ``channel``."""
     options = options_of(message)
     sql = insert(names, tuple(options), channel is not None)
     values = values_of(message, message.id, options)

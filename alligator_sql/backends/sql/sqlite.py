@@ -169,7 +169,7 @@ class SQLite:
 
     def enqueue(self, messages: Sequence[Message], channel: str | None) -> Steps[set[UUID]]:
         """Store messages and return the ids that are new; nobody needs to be notified."""
-        if len(messages) == 1 and messages[0].unique_key is None:
+        if single.suits(messages):
             return self._enqueue_one(messages[0])
         return self._enqueue_many(messages)
 

@@ -65,20 +65,23 @@ class Wakeups:
         if not self._is_sqlite:
             commits.follow()
 
-    def channel(self, messages: Sequence[Message], joined: Any = None) -> str | None:
-        """Return the channel to notify about ``messages``, or None when nobody is to be woken yet.
+    def wakes(self, messages: Iterable[Message]) -> bool:
+        """Whether somebody is to be woken for ``messages``, because one of them is due soon."""
+        if self._is_mute():
+            return False
+        return any(m.due.absolute or m.due.seconds <= NOTIFY_HORIZON for m in messages)
 
-        ``joined`` is the connection of the caller whose transaction stores them, if any.
+    def channel(self, messages: Sequence[Message], joined: Any) -> str | None:
+        """Return the channel that the transaction of ``joined``, the caller's, has to notify.
+
+        None when nobody is to be woken, or only after the commit.
         """
-        if self._is_mute() or not messages:
+        if not self.wakes(messages) or not joining.can_notify(joined):
             return None
-        soon = any(m.due.absolute or m.due.seconds <= NOTIFY_HORIZON for m in messages)
         queue = messages[0].queue
-        wanted = soon and (
-            joined is None
-            or (joining.can_notify(joined) and not commits.announce_later(joined, self, queue))
-        )
-        return channel_of(self._names, queue) if wanted else None
+        if commits.announce_later(joined, self, queue):
+            return None
+        return channel_of(self._names, queue)
 
     def announce_new(self, queue: str, execute: Execute) -> None:
         """Tell the workers of ``queue`` of tasks that were committed just now.
