@@ -88,7 +88,8 @@ class Journal:
 
     def write(self, entry: Entry) -> None:
         """Append one line, and return when it is on the disk."""
-        line = json.dumps([type(entry).__name__, *entry]).encode() + b"\n"
+        # A process that is killed may leave half of a line, which must not spoil the next one.
+        line = b"\n" + json.dumps([type(entry).__name__, *entry]).encode() + b"\n"
         if os.write(self._file, line) != len(line):
             raise OSError("the journal takes no more: is the disk full?")
         os.fdatasync(self._file)
@@ -100,10 +101,11 @@ def read(path: Path) -> Iterator[Entry]:
 
 
 def parse(lines: Iterable[str]) -> Iterator[Entry]:
-    """Yield the entry of each line."""
+    """Yield the entry of each line, but for those whose writer was killed before it was done."""
     for line in lines:
-        name, *fields = json.loads(line)
-        yield _TYPES[name](*fields)
+        if line.endswith("]"):
+            name, *fields = json.loads(line)
+            yield _TYPES[name](*fields)
 
 
 def now() -> float:
